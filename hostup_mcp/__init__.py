@@ -1,0 +1,1 @@
+"""MCP server that runs allowlisted commands inside HostUp VPSs."""

@@ -1,0 +1,215 @@
+"""What a tool call returns: a text to read and the same facts as structured content.
+
+Text content and structured content are each complete, since a host may show the model only one
+of them. An error is text only: several hosts hide the text where a structured part stands beside.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import mcp_types as types
+from pydantic import BaseModel
+
+from hostup_mcp.execution.journal import JournalError
+from hostup_mcp.execution.records import Completed, Ended, Execution
+from hostup_mcp.execution.runner import Job, Problem, Runner
+from hostup_mcp.hostup.errors import HostUpError
+from hostup_mcp.hostup.models import OperatingSystem, Vps, VpsPage
+from hostup_mcp.output.clean import encodable, one_line
+from hostup_mcp.output.window import window
+from hostup_mcp.policy.judge import WHO_CAN_CHANGE, Refusal
+from hostup_mcp.tools import ExecResult, VpsList, VpsSummary
+
+ErrorStatus = Literal["unknown", "lost", "refused", "unavailable"]
+
+
+def error(code: str, message: str, advice: str, **facts: str | int | None) -> types.CallToolResult:
+    """An error result: code, what happened, what to do next, then one fact a line."""
+    lines = [f"{code}: {message} {advice}".strip()]
+    lines += [f"{name}: {value}" for name, value in facts.items() if value not in (None, "")]
+    return _result("\n".join(lines), None, is_error=True)
+
+
+def request_failed(fault: HostUpError | JournalError) -> types.CallToolResult:
+    """The error result for a request to HostUp, or to the journal, that failed."""
+    return error(fault.code, fault.message, fault.advice)
+
+
+def refused(refusal: Refusal, command: str) -> types.CallToolResult:
+    """The error result for a command that the policy does not let through."""
+    first, last = refusal.offset + 1, refusal.offset + refusal.length
+    where = f"characters {first} to {last}" if last > first else f"character {first}"
+    part = command[refusal.offset : refusal.offset + refusal.length]
+    return error(
+        refusal.code,
+        refusal.message,
+        f"{refusal.hint} Nothing was sent.",
+        status="refused",
+        refused_part=f"{one_line(part, 80)} ({where})" if part.strip() else None,
+        nearest_allowed=" | ".join(refusal.nearest),
+        who_can_change_it=WHO_CAN_CHANGE,
+    )
+
+
+def vps_list(page: VpsPage) -> types.CallToolResult:
+    """The result of `list_vps`."""
+    listed = VpsList(
+        vps=tuple(_summary(vps) for vps in page.data), next_cursor=page.next_cursor or ""
+    )
+    lines = [f"{len(listed.vps)} VPSs on this page."]
+    for vps in listed.vps:
+        facts = (f"{name} {_shown(value)}" for name, value in vps if name != "id")
+        lines.append(f"{vps.id}: {', '.join(facts)}")
+    cursor = listed.next_cursor
+    lines.append(
+        f"next_cursor: {cursor}" if cursor else "next_cursor: empty, this is the last page"
+    )
+    return _result("\n".join(lines), listed)
+
+
+def execution(job: Job, runner: Runner, max_characters: int) -> types.CallToolResult:
+    """The result of a command, finished or not, or the error that stands in its place."""
+    record = job.execution
+    match record.state:
+        case Completed() as state:
+            return _completed(record, state, runner.elapsed(record), max_characters)
+        case Ended() as state:
+            return _ended(record, state)
+        case _ if job.problem is not None:
+            return _out_of_sight(record, job.problem)
+        case _:
+            return _running(record, runner.elapsed(record), runner.suggest(record))
+
+
+def _completed(
+    record: Execution, state: Completed, elapsed: float, max_characters: int
+) -> types.CallToolResult:
+    result = ExecResult(
+        status="completed",
+        exec_id=record.exec_id,
+        vps_id=record.vps_id,
+        pid=record.pid,
+        command=record.command,
+        exit_code=state.exit_code,
+        stdout=window(encodable(state.stdout), max_characters),
+        stderr=window(encodable(state.stderr), max_characters),
+        elapsed_seconds=round(elapsed, 3),
+        next_poll_seconds=None,
+    )
+    match state.exit_code:
+        case 0:
+            how = "exit code 0"
+        case None:
+            how = "no exit code: it ended abnormally, mostly by a signal"
+        case code:
+            how = f"exit code {code}: it reports a failure"
+    lines = [
+        f"completed after {result.elapsed_seconds} s, {how}",
+        *_identity(result),
+        *_stream("stdout", result.stdout),
+        *_stream("stderr", result.stderr),
+    ]
+    return _result("\n".join(lines), result)
+
+
+def _running(record: Execution, elapsed: float, ask_again: int) -> types.CallToolResult:
+    result = ExecResult(
+        status="running",
+        exec_id=record.exec_id,
+        vps_id=record.vps_id,
+        pid=record.pid,
+        command=record.command,
+        exit_code=None,
+        stdout="",
+        stderr="",
+        elapsed_seconds=round(elapsed, 3),
+        next_poll_seconds=ask_again,
+    )
+    lines = [
+        f"running after {result.elapsed_seconds} s; there is no exit code and no output before "
+        f"the end. vps_exec_result with this exec_id waits for it; next_poll_seconds: {ask_again}",
+        *_identity(result),
+    ]
+    return _result("\n".join(lines), result)
+
+
+def _ended(record: Execution, state: Ended) -> types.CallToolResult:
+    status: ErrorStatus = "unavailable" if state.kind == "not_started" else state.kind
+    message = state.message
+    if state.kind == "not_started":
+        message = f"{message} The command was not run."
+    return error(
+        state.code,
+        message,
+        state.advice,
+        status=status,
+        exec_id=record.exec_id,
+        vps_id=record.vps_id,
+        pid=record.pid,
+        command=record.command,
+    )
+
+
+def _out_of_sight(record: Execution, problem: Problem) -> types.CallToolResult:
+    """It runs, or ran, and its result cannot be asked for now."""
+    return error(
+        problem.code,
+        f"The command was started, and its result cannot be read now. {problem.message}",
+        f"{problem.advice} Then call vps_exec_result with this exec_id; do not run it again.",
+        status="unavailable",
+        exec_id=record.exec_id,
+        vps_id=record.vps_id,
+        pid=record.pid,
+        command=record.command,
+    )
+
+
+def _identity(result: ExecResult) -> list[str]:
+    return [
+        f"exec_id: {result.exec_id}",
+        f"vps_id: {result.vps_id}",
+        f"pid: {'not known yet' if result.pid is None else result.pid}",
+        f"command: {result.command or '(not known: started elsewhere)'}",
+    ]
+
+
+def _stream(name: str, text: str) -> list[str]:
+    return [f"{name}:", text.removesuffix("\n")] if text else [f"{name}: empty"]
+
+
+def _summary(vps: Vps) -> VpsSummary:
+    resources = vps.resources
+    return VpsSummary(
+        id=vps.id,
+        name=vps.name,
+        primary_ip=vps.primary_ip,
+        power_state=vps.power_state,
+        service_status=vps.service_status,
+        os=_os(vps.operating_system),
+        cpu_cores=resources and resources.cpu_cores,
+        memory_gb=resources and resources.memory_gb,
+        storage_gb=resources and resources.storage_gb,
+    )
+
+
+def _shown(value: str | float | None) -> str:
+    if value is None:
+        return "unknown"
+    return f"{value:g}" if isinstance(value, float) else one_line(value)
+
+
+def _os(system: OperatingSystem | None) -> str | None:
+    if system is None:
+        return None
+    return system.display_name or " ".join(filter(None, (system.family, system.version))) or None
+
+
+def _result(
+    text: str, structured: BaseModel | None, *, is_error: bool = False
+) -> types.CallToolResult:
+    return types.CallToolResult(
+        content=[types.TextContent(type="text", text=encodable(text))],
+        structured_content=None if structured is None else structured.model_dump(mode="json"),
+        is_error=is_error,
+    )

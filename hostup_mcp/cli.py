@@ -1,0 +1,120 @@
+"""The command line. Nothing heavy is imported before a command needs it: `--help` is instant."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Literal, NoReturn
+
+import click
+
+if TYPE_CHECKING:
+    from hostup_mcp.config import ConfigError, Settings
+    from hostup_mcp.execution.journal import JournalError
+
+
+@click.group(
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.option("--config", metavar="FILE", help="TOML file to read instead of the user's own.")
+@click.option("--base-url", metavar="URL", help="Where HostUp's API is.")
+@click.option("--api-key-file", metavar="FILE", help="File that holds the HostUp API key.")
+@click.option("--state-dir", metavar="DIR", help="Folder of the journal.")
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    help="How much is logged, to stderr.",
+)
+@click.version_option(package_name="hostup-mcp", prog_name="hostup-mcp")
+@click.pass_context
+def main(
+    context: click.Context,
+    config: str | None,
+    base_url: str | None,
+    api_key_file: str | None,
+    state_dir: str | None,
+    log_level: str | None,
+) -> None:
+    """Let an AI agent run allowlisted commands inside HostUp VPSs, over MCP.
+
+    Without a command it serves MCP on stdin and stdout, for a client that starts it. The API key
+    comes from HOSTUP_API_KEY or HOSTUP_API_KEY_FILE; config.example.toml shows every setting.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    options = {
+        ("hostup", "base_url"): base_url,
+        ("hostup", "api_key_file"): api_key_file,
+        ("state", "dir"): state_dir,
+        ("server", "log_level"): log_level,
+    }
+    serve(_settings({key: value for key, value in options.items() if value}, config))
+
+
+def serve(settings: Settings) -> None:
+    """Serve MCP on stdio."""
+    from hostup_mcp.execution.journal import JournalError
+    from hostup_mcp.transports import serve_stdio
+
+    if sys.stdin.isatty():
+        click.echo(
+            "Serving MCP on stdin and stdout; an MCP client is meant to start this. "
+            "Try: hostup-mcp demo",
+            err=True,
+        )
+    try:
+        serve_stdio(settings)
+    except JournalError as error:
+        _fail(error)
+
+
+@main.command()
+@click.option(
+    "--guest",
+    type=click.Choice(["auto", "local", "qga"]),
+    default="auto",
+    show_default=True,
+    help="What the sandbox's VPSs are; auto is qga where qemu-ga is installed.",
+)
+def demo(guest: Literal["auto", "local", "qga"]) -> None:
+    """Show the main job, end to end, against the sandbox. Needs no account."""
+    from hostup_mcp.demo import run_demo
+
+    sys.exit(run_demo(guest))
+
+
+@main.command()
+@click.option(
+    "--guest",
+    type=click.Choice(["auto", "local", "qga"]),
+    default="local",
+    show_default=True,
+    help="local: commands run as you, on this machine; qga: through a real qemu-ga started here.",
+)
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="0 takes a free one.")
+@click.option(
+    "--rate-limit",
+    type=click.IntRange(1, 1_000_000),
+    default=600,
+    show_default=True,
+    help="Requests a minute.",
+)
+def sandbox(guest: Literal["auto", "local", "qga"], port: int, rate_limit: int) -> None:
+    """Serve a HostUp-shaped API on loopback, for trying things out and for tests."""
+    from hostup_mcp.sandbox.serving import run_sandbox
+
+    run_sandbox(guest, port=port, rate_limit=rate_limit)
+
+
+def _settings(options: dict[tuple[str, str], str], config: str | None) -> Settings:
+    from hostup_mcp.config import ConfigError, load
+
+    try:
+        return load(options, config_file=config)
+    except ConfigError as error:
+        _fail(error)
+
+
+def _fail(error: ConfigError | JournalError) -> NoReturn:
+    click.echo(f"hostup-mcp: {error.code}: {error.message} {error.advice}", err=True)
+    sys.exit(2)

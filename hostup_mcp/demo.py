@@ -1,0 +1,158 @@
+"""The main job, end to end, on the sandbox: every part of it is the real one but HostUp."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, TextIO, cast
+
+import anyio
+import click
+import mcp_types as types
+from mcp import Client, StdioServerParameters
+from mcp.client.stdio import stdio_client
+
+from hostup_mcp.sandbox.serving import (
+    GuestKind,
+    Sandbox,
+    SandboxError,
+    describe,
+    fleet,
+    make_guest,
+)
+
+_SLOW = "sleep 5"
+_REFUSED = "sudo cat /etc/shadow"
+
+
+class DemoError(Exception):
+    """A step did not do what it should; the text says which and how."""
+
+
+def run_demo(kind: GuestKind) -> int:
+    """Run the demo and print every step.
+
+    Returns:
+        The exit code: 0 only if all of it worked.
+    """
+    with tempfile.TemporaryDirectory(prefix="hostup-demo-") as folder:
+        log = Path(folder) / "server.log"
+        try:
+            guest = make_guest(kind)
+            with Sandbox(fleet(guest)) as sandbox, log.open("w") as errlog:
+                _say(f"1. {describe(guest)}")
+                _say(f"   It answers at {sandbox.base_url}.")
+                anyio.run(_Demo(sandbox, Path(folder), errlog).run)
+        except (DemoError, SandboxError) as error:
+            return _failed(str(error), log)
+        except Exception as error:  # noqa: BLE001 - whatever it is, a newcomer gets a sentence
+            return _failed(f"{type(error).__name__}: {error}", log)
+    _say("All of it worked. Next: put HOSTUP_API_KEY in your MCP client's configuration (README).")
+    return 0
+
+
+class _Demo:
+    def __init__(self, sandbox: Sandbox, folder: Path, errlog: TextIO) -> None:
+        self._sandbox = sandbox
+        self._folder = folder
+        self._errlog = errlog
+
+    async def run(self) -> None:
+        """Connect, list, run, wait, be refused, read again."""
+        # An empty file: the demo must not depend on the user's own settings.
+        config = self._folder / "config.toml"
+        config.touch()
+        server = StdioServerParameters(
+            command=sys.executable,
+            args=["-m", "hostup_mcp", "--config", str(config)],
+            env={
+                "HOSTUP_BASE_URL": self._sandbox.base_url,
+                "HOSTUP_API_KEY": self._sandbox.api_key,
+                "HOSTUP_MCP_STATE_DIR": str(self._folder),
+            },
+        )
+        with anyio.fail_after(120):
+            async with Client(stdio_client(server, errlog=self._errlog)) as client:
+                info = client.server_info
+                name = f"{info.name} {info.version}" if info else "the server"
+                _say(f"2. The MCP client started {name} and talks to it on its stdin and stdout.")
+                _say(f"   They agreed on protocol {client.protocol_version}.")
+                vps_id = await self._list(client)
+                exec_id = await self._quick(client, vps_id)
+                await self._slow(client, vps_id)
+                await self._refused(client, vps_id)
+                await self._again(client, exec_id)
+
+    async def _list(self, client: Client) -> str:
+        result = await client.call_tool("list_vps", {})
+        _say("3. list_vps: what the agent reads:")
+        _quote(result)
+        machines = _facts(result, "list_vps")["vps"]
+        ready = [vps["id"] for vps in machines if vps["name"] == "web-1"]
+        if not ready:
+            raise DemoError("list_vps does not show web-1")
+        return ready[0]
+
+    async def _quick(self, client: Client, vps_id: str) -> str:
+        result = await client.call_tool("vps_exec", {"vps_id": vps_id, "command": "uname -a"})
+        _say("4. vps_exec uname -a: MCP client, server, HTTP, guest, and back:")
+        _quote(result)
+        facts = _facts(result, "uname -a")
+        if facts["exit_code"] != 0 or "Linux" not in facts["stdout"]:
+            raise DemoError("uname -a did not give what it should")
+        return facts["exec_id"]
+
+    async def _slow(self, client: Client, vps_id: str) -> None:
+        _say(f"5. vps_exec {_SLOW}: a command that takes a while, with its progress as it comes:")
+        seen: list[float] = []
+
+        async def show(progress: float, total: float | None, message: str | None) -> None:  # noqa: ARG001
+            seen.append(progress)
+            _say(f"   … {message}")
+
+        result = await client.call_tool(
+            "vps_exec", {"vps_id": vps_id, "command": _SLOW}, progress_callback=show
+        )
+        _quote(result)
+        if _facts(result, _SLOW)["exit_code"] != 0 or len(seen) < 3:
+            raise DemoError(f"{_SLOW} did not end well, or came without progress")
+
+    async def _refused(self, client: Client, vps_id: str) -> None:
+        result = await client.call_tool("vps_exec", {"vps_id": vps_id, "command": _REFUSED})
+        _say(f"6. vps_exec {_REFUSED}: not on the allowlist, so nothing is sent:")
+        _quote(result)
+        if not result.is_error:
+            raise DemoError(f"{_REFUSED} was not refused")
+
+    async def _again(self, client: Client, exec_id: str) -> None:
+        result = await client.call_tool("vps_exec_result", {"exec_id": exec_id})
+        _say("7. vps_exec_result: HostUp gives a result once; the journal gives it again:")
+        _quote(result)
+        if "Linux" not in _facts(result, "vps_exec_result")["stdout"]:
+            raise DemoError("the result could not be read again")
+
+
+def _facts(result: types.CallToolResult, step: str) -> dict[str, Any]:
+    content: object = result.structured_content
+    if result.is_error or not isinstance(content, dict):
+        raise DemoError(f"{step} came back as an error")
+    return cast("dict[str, Any]", content)
+
+
+def _quote(result: types.CallToolResult) -> None:
+    for block in result.content:
+        if isinstance(block, types.TextContent):
+            for line in block.text.splitlines():
+                _say(f"   | {line}")
+
+
+def _say(text: str) -> None:
+    click.echo(text)
+
+
+def _failed(reason: str, log: Path) -> int:
+    click.echo(f"The demo failed: {reason}", err=True)
+    if log.exists() and (text := log.read_text("utf-8", "replace").strip()):
+        click.echo(f"The server's log:\n{text}", err=True)
+    return 1

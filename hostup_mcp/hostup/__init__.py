@@ -1,0 +1,1 @@
+"""The HostUp REST API v2: transport, client, models and errors."""

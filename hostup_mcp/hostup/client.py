@@ -1,0 +1,158 @@
+"""The documented HostUp endpoints this project uses, one method each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TypeVar
+from urllib.parse import quote
+
+from pydantic import BaseModel, SecretStr, ValidationError
+
+from hostup_mcp.hostup import replies
+from hostup_mcp.hostup.errors import ApiKeyMissing
+from hostup_mcp.hostup.http import MAX_REPLY_BYTES, MAX_RESULT_BYTES, HttpTransport
+from hostup_mcp.hostup.models import (
+    AgentAvailability,
+    CommandRequest,
+    CommandState,
+    StartedCommand,
+    Vps,
+    VpsPage,
+    VpsStatus,
+)
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+_VPS = "/api/v2/vps"
+
+
+class HostUpClient:
+    """HostUp's API v2, with one key, at one origin.
+
+    Every method raises a `HostUpError`, whose class tells the kind, and nothing else. No method
+    repeats a request.
+    """
+
+    def __init__(self, http: HttpTransport, api_key: SecretStr | None) -> None:
+        self._http = http
+        self._api_key = api_key
+
+    @property
+    def origin(self) -> str:
+        """The origin all requests go to."""
+        return self._http.origin
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def list_vps(
+        self,
+        *,
+        limit: int | None = None,
+        cursor: str = "",
+        name: str = "",
+        primary_ip: str = "",
+        include: Sequence[str] = (),
+    ) -> VpsPage:
+        """One page of `GET /api/v2/vps` (scope `read:vm`; page get-v2-vps).
+
+        Args:
+            limit: items on the page, 1 to 100; HostUp's default is not documented.
+            cursor: `next_cursor` of the page before; empty for the first.
+            name: exact display name, letter case ignored; empty for all.
+            primary_ip: exact address; empty for all.
+            include: the only documented value is `pendingMaintenance`.
+
+        Returns:
+            The page. Its `next_cursor` is None at the end, also if HostUp repeats the cursor.
+        """
+        query: list[tuple[str, str]] = []
+        if limit is not None:
+            query.append(("limit", str(limit)))
+        if cursor:
+            query.append(("cursor", cursor))
+        if name:
+            query.append(("name", name))
+        if primary_ip:
+            query.append(("primaryIp", primary_ip))
+        query.extend(("include", value) for value in include)
+        page = await self._send(VpsPage, "GET", _VPS, query=query)
+        if not page.next_cursor or page.next_cursor == cursor:
+            return VpsPage(data=page.data, next_cursor=None)
+        return page
+
+    async def get_vps(self, vps_id: str) -> Vps:
+        """`GET /api/v2/vps/{id}` (scope `read:vm`; page get-v2-vps-id)."""
+        return await self._send(Vps, "GET", _path(vps_id))
+
+    async def get_status(self, vps_id: str) -> VpsStatus:
+        """`GET /api/v2/vps/{id}/status` (scope `read:vm`; page get-v2-vps-id-status)."""
+        return await self._send(VpsStatus, "GET", _path(vps_id, "/status"))
+
+    async def get_availability(self, vps_id: str) -> AgentAvailability:
+        """`GET /api/v2/vps/{id}/agent/exec` without `pid` (scope `read:vm`).
+
+        Page get-v2-vps-id-agent-exec: run commands only while `available` is true.
+        """
+        return await self._send(AgentAvailability, "GET", _path(vps_id, "/agent/exec"))
+
+    async def get_command(self, vps_id: str, pid: int) -> CommandState:
+        """`GET /api/v2/vps/{id}/agent/exec?pid=` (scope `write:vm`).
+
+        The guest agent hands a result out once: whoever reads `exited` true must keep it.
+        """
+        query = [("pid", str(pid))]
+        path = _path(vps_id, "/agent/exec")
+        return await self._send(CommandState, "GET", path, query=query, max_bytes=MAX_RESULT_BYTES)
+
+    async def start_command(self, vps_id: str, command: str) -> StartedCommand:
+        """`POST /api/v2/vps/{id}/agent/exec` (scope `write:vm`; page post-v2-vps-id-agent-exec).
+
+        Not idempotent: no deduplication is documented. Only the runner calls this, with the text
+        of an approved command.
+
+        Args:
+            vps_id: the VPS.
+            command: 1 to 4096 characters.
+        """
+        body = CommandRequest(command=command).model_dump()
+        path = _path(vps_id, "/agent/exec")
+        return await self._send(StartedCommand, "POST", path, json_body=body)
+
+    async def _send(
+        self,
+        model: type[_Model],
+        method: str,
+        path: str,
+        *,
+        query: Sequence[tuple[str, str]] = (),
+        json_body: Mapping[str, str] | None = None,
+        max_bytes: int = MAX_REPLY_BYTES,
+    ) -> _Model:
+        if self._api_key is None:
+            raise ApiKeyMissing(
+                "No HostUp API key is configured.",
+                "Set HOSTUP_API_KEY or HOSTUP_API_KEY_FILE where the server is started; keys are "
+                "made at https://cloud.hostup.se/api-management.",
+            )
+        key = self._api_key.get_secret_value()
+        reply = await self._http.request(
+            method,
+            path,
+            headers={"Authorization": f"Bearer {key}"},
+            query=query,
+            json_body=json_body,
+            max_bytes=max_bytes,
+        )
+        scope = "write:vm" if method == "POST" or (query and query[0][0] == "pid") else "read:vm"
+        document = replies.read(reply, secret=key, scope=scope, now=datetime.now(UTC))
+        try:
+            return model.model_validate(document)
+        except ValidationError as error:
+            raise replies.wrong_types(reply, error) from None
+
+
+def _path(vps_id: str, rest: str = "") -> str:
+    return f"{_VPS}/{quote(vps_id, safe='')}{rest}"

@@ -1,0 +1,201 @@
+"""HTTP to one origin: the only module that knows the HTTP library.
+
+Moving to `httpx2`, the maintained continuation of `httpx` with the same names, changes the one
+import below; `tests/test_http.py` holds that every name used here exists there too.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import ssl
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from urllib.parse import urlsplit
+
+import anyio
+import httpx
+
+from hostup_mcp.hostup.errors import (
+    ConnectionLost,
+    NotSent,
+    ReplyTooLarge,
+    TimedOut,
+    TlsFailed,
+)
+
+USER_AGENT = f"hostup-mcp/{version('hostup-mcp')}"
+
+_MIB = 1024 * 1024
+# The agent keeps at most 16 MiB of each stream, and escaped JSON is longer than the text.
+MAX_RESULT_BYTES = 100 * _MIB
+MAX_REPLY_BYTES = 4 * _MIB
+
+_CHECK_NETWORK = "Check the network and hostup.base_url, then try again."
+_MAY_HAVE_ARRIVED = "HostUp may have received the request: check before you repeat a change."
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Limits of one request, in seconds. `total` bounds a reply that trickles in."""
+
+    connect: float = 10.0
+    read: float = 30.0
+    write: float = 10.0
+    pool: float = 10.0
+    total: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One HTTP reply: the status, the headers with lower-case names, the whole body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a URL's host names this machine itself."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class HttpTransport:
+    """Sends requests to one origin. The connection pool is made at the first request.
+
+    Redirects are not followed, so the key in the headers reaches no other origin.
+    """
+
+    def __init__(self, origin: str, timeouts: Timeouts) -> None:
+        self._origin = origin.rstrip("/")
+        self._timeouts = timeouts
+        self._client: httpx.AsyncClient | None = None
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port, without a slash at the end."""
+        return self._origin
+
+    def _pool(self) -> httpx.AsyncClient:
+        if self._client is None:
+            limits = self._timeouts
+            # A proxy from the environment must not see a plain-http request to this machine.
+            behind_proxy = not is_loopback(urlsplit(self._origin).hostname or "")
+            self._client = httpx.AsyncClient(
+                timeout=httpx.Timeout(
+                    connect=limits.connect, read=limits.read, write=limits.write, pool=limits.pool
+                ),
+                follow_redirects=False,
+                trust_env=behind_proxy,
+            )
+        return self._client
+
+    async def aclose(self) -> None:
+        """Close the pool, if one was made."""
+        if self._client is not None:
+            client, self._client = self._client, None
+            await client.aclose()
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        query: Sequence[tuple[str, str]] = (),
+        json_body: Mapping[str, str] | None = None,
+        max_bytes: int = MAX_REPLY_BYTES,
+    ) -> Reply:
+        """Send one request and read the whole reply.
+
+        Args:
+            method: `GET` or `POST`.
+            path: absolute path, already safe to stand in a URL.
+            headers: sent as they are, beside `User-Agent` and `Accept`.
+            query: names and values; a name may repeat.
+            json_body: sent as JSON with its `Content-Type`, if given.
+            max_bytes: the largest body that is read.
+
+        Raises:
+            NotSent: no byte of the request left this machine.
+            TimedOut: sent, but no whole reply within the limits.
+            ConnectionLost: broken after it may have been sent.
+            ReplyTooLarge: the body is over `max_bytes`.
+        """
+        sent = {
+            "User-Agent": USER_AGENT,
+            "Accept": "application/json",
+            # Read as it comes: an encoded body could grow without bound while unpacked.
+            "Accept-Encoding": "identity",
+            **headers,
+        }
+        content: bytes | None = None
+        if json_body is not None:
+            content = json.dumps(json_body).encode("ascii")
+            sent["Content-Type"] = "application/json"
+        try:
+            with anyio.fail_after(self._timeouts.total):
+                return await self._exchange(method, path, sent, query, content, max_bytes)
+        except (httpx.ConnectTimeout, httpx.PoolTimeout):
+            message = f"No connection to {self._origin} was made in time."
+            raise NotSent(message, _CHECK_NETWORK) from None
+        except httpx.ConnectError as error:
+            raise _connect_error(self._origin, error) from None
+        except (httpx.TimeoutException, TimeoutError):
+            message = f"{self._origin} did not answer in time."
+            raise TimedOut(message, _MAY_HAVE_ARRIVED) from None
+        except httpx.HTTPError as error:
+            message = f"The connection to {self._origin} broke ({type(error).__name__})."
+            raise ConnectionLost(message, _MAY_HAVE_ARRIVED) from None
+
+    async def _exchange(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        query: Sequence[tuple[str, str]],
+        content: bytes | None,
+        max_bytes: int,
+    ) -> Reply:
+        stream = self._pool().stream(
+            method,
+            self._origin + path,
+            params=httpx.QueryParams(list(query)) if query else None,
+            headers=dict(headers),
+            content=content,
+        )
+        async with stream as response:
+            body = bytearray()
+            async for chunk in response.aiter_raw():
+                body += chunk
+                if len(body) > max_bytes:
+                    raise ReplyTooLarge(
+                        f"{self._origin} sent a reply of more than {max_bytes} bytes.",
+                        "It was not read further; check that hostup.base_url is HostUp's API.",
+                        status=response.status_code,
+                    )
+            return Reply(
+                status=response.status_code,
+                headers={name.lower(): value for name, value in response.headers.items()},
+                body=bytes(body),
+            )
+
+
+def _connect_error(origin: str, error: httpx.ConnectError) -> NotSent:
+    """Tell TLS trouble from an unreachable host. The library gives both one class."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError):
+            reason = getattr(cause, "verify_message", "") or cause.reason or "handshake failed"
+            return TlsFailed(
+                f"TLS with {origin} failed ({reason}).",
+                "Check hostup.base_url, this machine's clock and its certificate store.",
+            )
+        cause = cause.__cause__ or cause.__context__
+    return NotSent(f"{origin} cannot be reached ({error}).", _CHECK_NETWORK)

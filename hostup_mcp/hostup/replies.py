@@ -1,0 +1,220 @@
+"""From an HTTP reply to a JSON document, or to the error that says what came instead."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final, cast
+
+from pydantic import JsonValue, ValidationError
+
+from hostup_mcp.hostup.errors import (
+    ApiError,
+    Conflict,
+    EdgeRefused,
+    FieldError,
+    Forbidden,
+    InvalidRequest,
+    MalformedReply,
+    NotFound,
+    RateLimited,
+    Redirected,
+    ReplyError,
+    ServerFailure,
+    Unauthorized,
+    UnexpectedStatus,
+)
+from hostup_mcp.hostup.http import Reply
+from hostup_mcp.hostup.models import Problem
+from hostup_mcp.hostup.pacing import RateLimit, parse_rate_limit
+
+_REDACTED = "[redacted]"
+_QUOTED_MAX = 300
+
+_KEYS = "https://cloud.hostup.se/api-management"
+_LATER = "Try again a little later; if it stays, give HostUp's support the request id."
+_NOT_HOSTUP = "Check that hostup.base_url is HostUp's API and that no proxy changes its replies."
+
+
+def read(reply: Reply, *, secret: str, scope: str, now: datetime) -> dict[str, JsonValue]:
+    """The JSON object of a successful reply, unwrapped from `data` where it is wrapped.
+
+    Args:
+        reply: what came.
+        secret: replaced wherever it stands in the document, so that no echo can leak it.
+        scope: the documented scope of this call, for the advice on a 403.
+        now: the present time, to turn a reset time into seconds.
+
+    Raises:
+        ReplyError: one of its kinds, for everything else than a JSON object with status 2xx.
+    """
+    if 300 <= reply.status < 400:
+        raise Redirected(
+            f"HostUp answered with a redirect (HTTP {reply.status}), which is never followed.",
+            "Set hostup.base_url to the address of the API itself.",
+            status=reply.status,
+        )
+    document, fault = _parse(reply.body, secret)
+    if not 200 <= reply.status < 300:
+        raise _error(reply, document, fault, scope, parse_rate_limit(reply.headers, now))
+    if fault:
+        raise MalformedReply(
+            f"HostUp's reply cannot be read: {fault}.", _NOT_HOSTUP, status=reply.status
+        )
+    if not isinstance(document, dict):
+        raise MalformedReply(
+            "HostUp's reply cannot be read: the JSON is not an object.",
+            _NOT_HOSTUP,
+            status=reply.status,
+        )
+    inner = document.get("data")
+    return inner if isinstance(inner, dict) else document
+
+
+def wrong_types(reply: Reply, error: ValidationError) -> MalformedReply:
+    """The error for a document that does not fit the documented schema; names the first field."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"]) or "the document"
+    return MalformedReply(
+        f"HostUp's reply is not of the documented form ({where}: {first['msg'].lower()}).",
+        _NOT_HOSTUP,
+        status=reply.status,
+    )
+
+
+def _parse(body: bytes, secret: str) -> tuple[JsonValue, str]:
+    """The JSON value without the secret and an empty string, or None and what is wrong."""
+    if not body.strip():
+        return None, "the body is empty"
+    text = body.decode("utf-8-sig", "replace")
+    try:
+        return _without(secret, cast("JsonValue", json.loads(text))), ""
+    except (ValueError, RecursionError):
+        pass
+    start = text.lstrip()[:1]
+    if start == "<":
+        return None, "it is an HTML page, not JSON"
+    if start in ("{", "["):
+        return None, "the JSON is cut off or broken"
+    return None, "it is not JSON"
+
+
+def _without(secret: str, value: JsonValue) -> JsonValue:
+    if isinstance(value, str):
+        return value.replace(secret, _REDACTED)
+    if isinstance(value, list):
+        return [_without(secret, item) for item in value]
+    if isinstance(value, dict):
+        return {key.replace(secret, _REDACTED): _without(secret, it) for key, it in value.items()}
+    return value
+
+
+def _error(
+    reply: Reply, document: JsonValue, fault: str, scope: str, rate_limit: RateLimit
+) -> ReplyError:
+    problem = _problem(document)
+    status = reply.status
+    if problem is None and status == 403:
+        return EdgeRefused(
+            "HostUp's web edge refused the request (HTTP 403 without HostUp's error document); "
+            "this is not about the API key's scopes.",
+            "Do not repeat the same request; try from another network or a simpler command, and "
+            "ask HostUp's support if it stays.",
+            status=status,
+        )
+    kind, happened, advice = _explain(status, scope, rate_limit)
+    if problem is None:
+        came = fault or "it has no HostUp error document"
+        return kind(
+            f"{happened} (HTTP {status}; {came}).", advice, status=status, rate_limit=rate_limit
+        )
+    facts = ", ".join(
+        [
+            f"HTTP {status}",
+            *_quoted(problem.code),
+            *(f"request {r}" for r in _quoted(problem.request_id)),
+        ]
+    )
+    errors = tuple(FieldError(e.pointer, e.detail, e.code) for e in problem.errors)
+    said = "; ".join(
+        [
+            *_quoted(problem.detail),
+            *(" ".join(_quoted(e.pointer) + _quoted(e.detail)) for e in errors[:5]),
+        ]
+    )
+    said = f" HostUp says: {said.rstrip('.')}." if said else ""
+    return kind(
+        f"{happened} ({facts}).{said}",
+        advice,
+        status=status,
+        api_code=problem.code,
+        detail=problem.detail,
+        request_id=problem.request_id,
+        errors=errors,
+        rate_limit=rate_limit,
+    )
+
+
+def _problem(document: JsonValue) -> Problem | None:
+    """A document is HostUp's only if it carries a code, as both API versions do."""
+    if not isinstance(document, dict) or not isinstance(document.get("code"), str):
+        return None
+    try:
+        return Problem.model_validate(document)
+    except ValidationError:
+        texts = ("code", "detail", "message", "requestId")
+        kept = {key: document.get(key) for key in texts if isinstance(document.get(key), str)}
+        return Problem.model_validate(kept)
+
+
+def _quoted(text: str) -> list[str]:
+    """Text of HostUp's, bounded and on one line, for a sentence; nothing if it is empty."""
+    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return [text if len(text) <= _QUOTED_MAX else text[:_QUOTED_MAX] + "…"] if text else []
+
+
+# Class, what happened (without the full stop), and what to do next.
+_INVALID = (
+    InvalidRequest,
+    "HostUp refused the request",
+    "Change what HostUp names; a command may also be blocked by HostUp's own check.",
+)
+_KINDS: Final[Mapping[int, tuple[type[ApiError], str, str]]] = {
+    400: _INVALID,
+    401: (
+        Unauthorized,
+        "HostUp did not accept the API key",
+        f"The operator should check HOSTUP_API_KEY; keys are made at {_KEYS}.",
+    ),
+    403: (
+        Forbidden,
+        "HostUp refused: the API key lacks the scope {scope}, or the VPS is not its owner's",
+        f"The operator should give the key the scope {{scope}} at {_KEYS}; "
+        "list_vps shows the VPSs it can see.",
+    ),
+    404: (
+        NotFound,
+        "HostUp has no such thing, or it is not this key's to see",
+        "Take vps_id from list_vps; IP addresses and host names are not ids.",
+    ),
+    405: _INVALID,
+    409: (Conflict, "The VPS is not ready for this", _LATER),
+    413: _INVALID,
+    415: _INVALID,
+    422: _INVALID,
+    429: (RateLimited, "HostUp's rate limit is reached", "Try again {when}, not sooner."),
+}
+_FAILURE = (ServerFailure, "HostUp or what is behind it failed", _LATER)
+_UNEXPECTED = (
+    UnexpectedStatus,
+    "HostUp answered with a status that is not documented",
+    _LATER,
+)
+
+
+def _explain(status: int, scope: str, rate_limit: RateLimit) -> tuple[type[ApiError], str, str]:
+    kind, happened, advice = _KINDS.get(status, _FAILURE if status >= 500 else _UNEXPECTED)
+    seconds = rate_limit.retry_after
+    when = "in a minute" if seconds is None else f"in {seconds:.0f} seconds"
+    return kind, happened.format(scope=scope), advice.format(scope=scope, when=when)

@@ -1,0 +1,1 @@
+"""Making text from a machine fit to be shown: cleaning and windows."""

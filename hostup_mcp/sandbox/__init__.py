@@ -1,0 +1,1 @@
+"""A HostUp-shaped API on loopback, for trying things out and for tests. Not HostUp's."""

@@ -1,0 +1,228 @@
+"""The three tools as an agent sees them: arguments, results, schemas, descriptions.
+
+Limits come from HostUp's pages get-v2-vps and post-v2-vps-id-agent-exec; `tests/contract` holds
+the schemas against them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal, cast
+
+import mcp_types as types
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
+
+from hostup_mcp.hostup.models import COMMAND_MAX_CHARACTERS, LIST_LIMIT_MAX
+
+WAIT_MAX_SECONDS: Final = 240
+
+Schema = dict[str, JsonValue]
+
+
+# ------------------------------------------------------------------ arguments
+
+
+def _whole(value: object) -> object:
+    """45.0 is an integer in JSON Schema, and some clients send every number as a float."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+_Whole = Annotated[int, BeforeValidator(_whole)]
+# What can stand in a URL path unchanged; HostUp's examples are `vps_` and 26 characters.
+_VPS_ID: Final = "^[A-Za-z0-9_-]+$"
+_WAIT: Final = "Seconds to wait for the end; then status running comes back"
+
+_Wait = Annotated[_Whole, Field(ge=0, le=WAIT_MAX_SECONDS, description=_WAIT)]
+
+
+class _Arguments(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class ListVpsArguments(_Arguments):
+    """Arguments of `list_vps`."""
+
+    name: Annotated[str, Field(max_length=255, description="Exact display name")] = ""
+    primary_ip: Annotated[str, Field(max_length=64, description="Exact address")] = ""
+    limit: Annotated[_Whole, Field(ge=1, le=LIST_LIMIT_MAX)] = 50
+    cursor: Annotated[str, Field(max_length=2048, description="next_cursor of the page before")] = (
+        ""
+    )
+
+
+class VpsExecArguments(_Arguments):
+    """Arguments of `vps_exec`."""
+
+    vps_id: Annotated[
+        str, Field(min_length=1, max_length=64, pattern=_VPS_ID, description="id from list_vps")
+    ]
+    command: Annotated[str, Field(min_length=1, max_length=COMMAND_MAX_CHARACTERS)]
+    wait_seconds: _Wait = 45
+
+
+class VpsExecResultArguments(_Arguments):
+    """Arguments of `vps_exec_result`."""
+
+    exec_id: Annotated[str, Field(max_length=64, description="Handle from vps_exec")] = ""
+    vps_id: Annotated[str, Field(max_length=64, description="With pid, instead of exec_id")] = ""
+    pid: Annotated[_Whole, Field(ge=0, le=4294967295)] = 0
+    wait_seconds: _Wait = 45
+
+
+# ------------------------------------------------------------------ results
+
+
+class _Result(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class VpsSummary(_Result):
+    """One VPS in `list_vps`."""
+
+    id: str
+    name: str | None
+    primary_ip: str | None
+    power_state: str | None
+    service_status: str | None
+    os: str | None
+    cpu_cores: float | None
+    memory_gb: float | None
+    storage_gb: float | None
+
+
+class VpsList(_Result):
+    """Result of `list_vps`."""
+
+    vps: tuple[VpsSummary, ...]
+    next_cursor: Annotated[str, Field(description="Empty on the last page")]
+
+
+class ExecResult(_Result):
+    """Result of `vps_exec` and `vps_exec_result`."""
+
+    status: Literal["completed", "running"]
+    exec_id: str
+    vps_id: str
+    pid: int | None
+    command: Annotated[str, Field(description="As sent")]
+    exit_code: Annotated[
+        int | None, Field(description="null while running, or after an abnormal end")
+    ]
+    stdout: str
+    stderr: str
+    elapsed_seconds: float
+    next_poll_seconds: Annotated[int | None, Field(description="While running: when to ask again")]
+
+
+# ------------------------------------------------------------------ definitions
+
+_LIST_VPS: Final = (
+    "Lists this account's VPSs, one page at a time, with the ids that vps_exec takes. Reads only."
+)
+_VPS_EXEC: Final = (
+    "Runs one command as root inside a Linux VPS, without a terminal or input, and returns its "
+    "exit code, stdout and stderr. Only commands on the operator's allowlist are sent; a refusal "
+    "names the nearest allowed one. Output exists only once the command has ended. A command "
+    "that outlasts wait_seconds, or whose call is cancelled, runs on: status running carries "
+    "exec_id for vps_exec_result. Calling again runs it again."
+)
+_VPS_EXEC_RESULT: Final = (
+    "Waits for a command started by vps_exec and returns its result; runs nothing. A result is "
+    "kept and can be read again at any time, by exec_id, or by vps_id and pid."
+)
+
+
+def definitions() -> tuple[types.Tool, ...]:
+    """The tools, in the order in which they are listed."""
+    return (
+        _tool("list_vps", "List VPSs", _LIST_VPS, ListVpsArguments, VpsList, read_only=True),
+        _tool(
+            "vps_exec", "Run a command", _VPS_EXEC, VpsExecArguments, ExecResult, read_only=False
+        ),
+        _tool(
+            "vps_exec_result",
+            "Read a command's result",
+            _VPS_EXEC_RESULT,
+            VpsExecResultArguments,
+            ExecResult,
+            read_only=True,
+        ),
+    )
+
+
+def _tool(
+    name: str,
+    title: str,
+    description: str,
+    arguments: type[BaseModel],
+    result: type[BaseModel],
+    *,
+    read_only: bool,
+) -> types.Tool:
+    return types.Tool(
+        name=name,
+        title=title,
+        description=description,
+        input_schema=compact_schema(arguments, "validation"),
+        output_schema=compact_schema(result, "serialization"),
+        annotations=types.ToolAnnotations(
+            read_only_hint=read_only,
+            destructive_hint=not read_only,
+            idempotent_hint=read_only,
+            open_world_hint=True,
+        ),
+    )
+
+
+def compact_schema(model: type[BaseModel], mode: Literal["validation", "serialization"]) -> Schema:
+    """A model's JSON Schema without what costs a reader tokens and tells it nothing.
+
+    Titles and the models' docstrings are left out, and references are replaced by what they name.
+    """
+    schema = cast("Schema", model.model_json_schema(mode=mode))
+    named = cast("dict[str, Schema]", schema.pop("$defs", {}))
+    compact = cast("Schema", _compact(schema, named))
+    compact.pop("description", None)
+    return compact
+
+
+def _compact(node: JsonValue, named: Mapping[str, Schema]) -> JsonValue:
+    if isinstance(node, list):
+        return [_compact(item, named) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if isinstance(reference := node.get("$ref"), str):
+        target = dict(named[reference.rsplit("/", 1)[-1]])
+        target.pop("description", None)
+        return _compact(target, named)
+    compact: Schema = {}
+    for key, value in node.items():
+        if key == "properties" and isinstance(value, dict):
+            compact[key] = {name: _compact(item, named) for name, item in value.items()}
+        elif key != "title":
+            compact[key] = _compact(value, named)
+    return compact
+
+
+# ------------------------------------------------------------------ argument errors
+
+
+def argument_error(tool: str, model: type[BaseModel], error: ValidationError) -> str:
+    """One sentence that names the first argument at fault, and its rule; no value is repeated."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    name = str(first["loc"][0]) if first["loc"] else "arguments"
+    properties = compact_schema(model, "validation")["properties"]
+    rules = cast("dict[str, Schema]", properties)
+    if name not in rules:
+        return f"{name[:64]} is not an argument of {tool}; its arguments are {', '.join(rules)}."
+    need = "is required" if first["type"] == "missing" else "must be"
+    return f"{name} {need}{':' if need == 'is required' else ''} {_rule(rules[name])}."
+
+
+def _rule(schema: Schema) -> str:
+    if schema["type"] == "integer":
+        return f"a whole number from {schema['minimum']} to {schema['maximum']}"
+    least, most = schema.get("minLength", 0), schema["maxLength"]
+    if schema.get("pattern"):
+        return f"an id of {least} to {most} letters, digits, _ or -, as list_vps gives it"
+    return f"text of {least} to {most} characters"

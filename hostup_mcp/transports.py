@@ -1,0 +1,84 @@
+"""Serving MCP: stdio.
+
+stdout belongs to the protocol; the SDK points file descriptor 1 at stderr while it serves, so a
+stray print cannot reach the wire.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+
+import anyio
+from mcp.server.stdio import stdio_server
+from pydantic import SecretStr
+
+from hostup_mcp import logs
+from hostup_mcp.config import Settings
+from hostup_mcp.execution.journal import Journal
+from hostup_mcp.execution.runner import Runner
+from hostup_mcp.execution.schedule import Schedule
+from hostup_mcp.hostup.client import HostUpClient
+from hostup_mcp.hostup.http import HttpTransport, Timeouts
+from hostup_mcp.server import ToolService, build
+
+_logger = logging.getLogger(__name__)
+
+
+def serve_stdio(settings: Settings) -> None:
+    """Serve one client on stdin and stdout, until its end of stdin or a signal.
+
+    Raises:
+        JournalError: the state folder cannot be used.
+    """
+    key = settings.hostup.api_key
+    logs.configure(settings.server.log_level, key.get_secret_value() if key else "")
+    if key is None:
+        _logger.warning("no API key: the tools are listed, and every call will say so")
+    journal = Journal(settings.state.path / "journal.sqlite3")
+    try:
+        anyio.run(_serve, settings, journal, key)
+    except* (BrokenPipeError, anyio.BrokenResourceError):
+        # A client that goes away first breaks the pipe under an answer; that is no error of ours.
+        _logger.info("the client went away")
+    finally:
+        journal.close()
+
+
+async def _serve(settings: Settings, journal: Journal, key: SecretStr | None) -> None:
+    client = HostUpClient(HttpTransport(settings.hostup.base_url, _timeouts(settings)), key)
+    schedule = Schedule(
+        first=settings.execution.poll_first_seconds,
+        longest=settings.execution.poll_longest_seconds,
+    )
+    runner = Runner(client, journal, schedule, settings.execution.lost_after_seconds)
+    server = build(ToolService(client, runner, settings.output.max_characters))
+    async with anyio.create_task_group() as tasks, runner:
+        if sys.platform != "win32":
+            tasks.start_soon(_stop_on_signal, runner, journal)
+        async with stdio_server() as (receive, send):
+            await server.run(receive, send, server.create_initialization_options())
+        tasks.cancel_scope.cancel()
+
+
+async def _stop_on_signal(runner: Runner, journal: Journal) -> None:
+    """End in good order on SIGTERM or SIGINT, also while a thread blocks on stdin."""
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for number in signals:
+            await runner.aclose()
+            journal.close()
+            # The SDK's reader thread sits in a read that nothing can interrupt.
+            os._exit(128 + number)
+
+
+def _timeouts(settings: Settings) -> Timeouts:
+    hostup = settings.hostup
+    return Timeouts(
+        connect=hostup.connect_timeout_seconds,
+        read=hostup.read_timeout_seconds,
+        write=hostup.write_timeout_seconds,
+        pool=hostup.pool_timeout_seconds,
+        total=hostup.total_timeout_seconds,
+    )
