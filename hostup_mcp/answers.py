@@ -16,7 +16,7 @@ from hostup_mcp.execution.records import Completed, Ended, Execution
 from hostup_mcp.execution.runner import Job, Problem, Runner
 from hostup_mcp.hostup.errors import HostUpError
 from hostup_mcp.hostup.models import OperatingSystem, Vps, VpsPage
-from hostup_mcp.output.clean import encodable, one_line
+from hostup_mcp.output.clean import encodable, encodable_json, one_line
 from hostup_mcp.output.window import window
 from hostup_mcp.policy.judge import WHO_CAN_CHANGE, Refusal
 from hostup_mcp.tools import ExecResult, VpsList, VpsSummary
@@ -92,8 +92,8 @@ def _completed(
         pid=record.pid,
         command=record.command,
         exit_code=state.exit_code,
-        stdout=window(encodable(state.stdout), max_characters),
-        stderr=window(encodable(state.stderr), max_characters),
+        stdout=window(state.stdout, max_characters),
+        stderr=window(state.stderr, max_characters),
         elapsed_seconds=round(elapsed, 3),
         next_poll_seconds=None,
     )
@@ -196,7 +196,7 @@ def _summary(vps: Vps) -> VpsSummary:
 def _shown(value: str | float | None) -> str:
     if value is None:
         return "unknown"
-    return f"{value:g}" if isinstance(value, float) else one_line(value)
+    return one_line(value) if isinstance(value, str) else f"{value:g}"
 
 
 def _os(system: OperatingSystem | None) -> str | None:
@@ -210,6 +210,6 @@ def _result(
 ) -> types.CallToolResult:
     return types.CallToolResult(
         content=[types.TextContent(type="text", text=encodable(text))],
-        structured_content=None if structured is None else structured.model_dump(mode="json"),
+        structured_content=None if structured is None else encodable_json(structured.model_dump()),
         is_error=is_error,
     )

@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, V
 from hostup_mcp.hostup.models import COMMAND_MAX_CHARACTERS, LIST_LIMIT_MAX
 
 WAIT_MAX_SECONDS: Final = 240
+PID_MAX: Final = 2**32 - 1  # Windows; Linux has far fewer
 
 Schema = dict[str, JsonValue]
 
@@ -27,12 +28,18 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-_Whole = Annotated[int, BeforeValidator(_whole)]
 # What can stand in a URL path unchanged; HostUp's examples are `vps_` and 26 characters.
-_VPS_ID: Final = "^[A-Za-z0-9_-]+$"
-_WAIT: Final = "Seconds to wait for the end; then status running comes back"
+_ID: Final = "^[A-Za-z0-9_-]*$"
 
-_Wait = Annotated[_Whole, Field(ge=0, le=WAIT_MAX_SECONDS, description=_WAIT)]
+_Wait = Annotated[
+    int,
+    Field(
+        ge=0,
+        le=WAIT_MAX_SECONDS,
+        description="Seconds to wait for the end; then status running comes back",
+    ),
+    BeforeValidator(_whole),
+]
 
 
 class _Arguments(BaseModel):
@@ -44,7 +51,7 @@ class ListVpsArguments(_Arguments):
 
     name: Annotated[str, Field(max_length=255, description="Exact display name")] = ""
     primary_ip: Annotated[str, Field(max_length=64, description="Exact address")] = ""
-    limit: Annotated[_Whole, Field(ge=1, le=LIST_LIMIT_MAX)] = 50
+    limit: Annotated[int, Field(ge=1, le=LIST_LIMIT_MAX), BeforeValidator(_whole)] = 50
     cursor: Annotated[str, Field(max_length=2048, description="next_cursor of the page before")] = (
         ""
     )
@@ -54,7 +61,7 @@ class VpsExecArguments(_Arguments):
     """Arguments of `vps_exec`."""
 
     vps_id: Annotated[
-        str, Field(min_length=1, max_length=64, pattern=_VPS_ID, description="id from list_vps")
+        str, Field(min_length=1, max_length=64, pattern=_ID, description="id from list_vps")
     ]
     command: Annotated[str, Field(min_length=1, max_length=COMMAND_MAX_CHARACTERS)]
     wait_seconds: _Wait = 45
@@ -64,8 +71,10 @@ class VpsExecResultArguments(_Arguments):
     """Arguments of `vps_exec_result`."""
 
     exec_id: Annotated[str, Field(max_length=64, description="Handle from vps_exec")] = ""
-    vps_id: Annotated[str, Field(max_length=64, description="With pid, instead of exec_id")] = ""
-    pid: Annotated[_Whole, Field(ge=0, le=4294967295)] = 0
+    vps_id: Annotated[
+        str, Field(max_length=64, pattern=_ID, description="With pid, instead of exec_id")
+    ] = ""
+    pid: Annotated[int, Field(ge=0, le=PID_MAX), BeforeValidator(_whole)] = 0
     wait_seconds: _Wait = 45
 
 
@@ -224,5 +233,5 @@ def _rule(schema: Schema) -> str:
         return f"a whole number from {schema['minimum']} to {schema['maximum']}"
     least, most = schema.get("minLength", 0), schema["maxLength"]
     if schema.get("pattern"):
-        return f"an id of {least} to {most} letters, digits, _ or -, as list_vps gives it"
+        return f"an id as list_vps gives it: {least} to {most} letters, digits, _ or -"
     return f"text of {least} to {most} characters"

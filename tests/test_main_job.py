@@ -1,0 +1,204 @@
+"""The main job through real parts: official client, stdio, server, HTTP, real qemu-ga, and back."""
+
+from __future__ import annotations
+
+import json
+import platform
+from itertools import pairwise
+from pathlib import Path
+
+import anyio
+import pytest
+
+from hostup_mcp.sandbox.serving import DB, MAIL, WEB, Sandbox
+from tests.stdio_client import LEGACY, MODERN, connect, environment, facts, text
+
+both_eras = pytest.mark.parametrize("era", [LEGACY, MODERN])
+
+
+@both_eras
+async def test_list_exec_progress_and_result_again_also_after_a_restart(
+    qga_sandbox: Sandbox, tmp_path: Path, era: str
+) -> None:
+    env = environment(qga_sandbox.base_url, qga_sandbox.api_key, tmp_path)
+    order: list[str] = []
+    times: list[float] = []
+
+    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
+        assert total is None
+        assert message
+        assert "exec_id exec_" in message
+        order.append("progress")
+        times.append(progress)
+
+    async with connect(env, era) as client:
+        listed = facts(await client.call_tool("list_vps", {}))
+        assert [vps["name"] for vps in listed["vps"]] == ["web-1", "db-1", "mail-1"]
+        assert listed["next_cursor"] == ""
+
+        quick = facts(await client.call_tool("vps_exec", {"vps_id": WEB, "command": "uname -a"}))
+        assert quick["status"] == "completed"
+        assert quick["exit_code"] == 0
+        assert platform.release() in quick["stdout"]
+        assert quick["stderr"] == ""
+        assert quick["next_poll_seconds"] is None
+
+        slow = await client.call_tool(
+            "vps_exec", {"vps_id": WEB, "command": "sleep 3"}, progress_callback=on_progress
+        )
+        order.append("result")
+        assert facts(slow)["elapsed_seconds"] >= 3
+        assert order[-1] == "result"
+        assert order.count("progress") >= 3
+        assert times == sorted(set(times)), "progress must grow"
+        assert all(later - sooner >= 0.99 for sooner, later in pairwise(times))
+
+        again = await client.call_tool("vps_exec_result", {"exec_id": quick["exec_id"]})
+        assert facts(again) == quick
+
+    async with connect(env, era) as client:
+        for arguments in (
+            {"exec_id": quick["exec_id"]},
+            {"vps_id": WEB, "pid": quick["pid"]},
+        ):
+            again = await client.call_tool("vps_exec_result", arguments)
+            assert facts(again) == quick
+
+
+async def test_a_command_that_outlives_its_server_is_read_by_the_next(
+    qga_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    env = environment(qga_sandbox.base_url, qga_sandbox.api_key, tmp_path)
+    async with connect(env) as client:
+        arguments = {"vps_id": WEB, "command": "sleep 2", "wait_seconds": 0}
+        running = facts(await client.call_tool("vps_exec", arguments))
+        assert running["status"] == "running"
+        assert running["pid"] > 0
+        assert running["next_poll_seconds"] > 0
+    async with connect(env) as client:
+        ended = facts(await client.call_tool("vps_exec_result", {"exec_id": running["exec_id"]}))
+    assert ended["status"] == "completed"
+    assert ended["exit_code"] == 0
+    assert ended["pid"] == running["pid"]
+
+
+async def test_text_and_structured_content_each_carry_everything(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    env = environment(sandbox.base_url, sandbox.api_key, tmp_path)
+    async with connect(env) as client:
+        result = await client.call_tool("vps_exec", {"vps_id": WEB, "command": "uname -a"})
+        listed = await client.call_tool("list_vps", {"limit": 2})
+        running = await client.call_tool(
+            "vps_exec", {"vps_id": WEB, "command": "sleep 2", "wait_seconds": 0}
+        )
+    shown = text(result)
+    for name, value in facts(result).items():
+        if name not in ("stderr", "next_poll_seconds"):
+            assert str(value).strip() in shown, name
+    for name in ("status", "exec_id", "vps_id", "pid", "command", "next_poll_seconds"):
+        assert str(facts(running)[name]) in text(running), name
+    shown = text(listed)
+    page = facts(listed)
+    assert page["next_cursor"]
+    assert page["next_cursor"] in shown
+    for vps in page["vps"]:
+        for value in vps.values():
+            assert (f"{value:g}" if isinstance(value, float) else str(value)) in shown
+
+
+async def test_paging_and_filters(sandbox: Sandbox, tmp_path: Path) -> None:
+    env = environment(sandbox.base_url, sandbox.api_key, tmp_path)
+    names: list[str] = []
+    async with connect(env) as client:
+        cursor = ""
+        for _ in range(3):
+            page = facts(await client.call_tool("list_vps", {"limit": 1, "cursor": cursor}))
+            names += [vps["name"] for vps in page["vps"]]
+            cursor = page["next_cursor"]
+        assert cursor == ""
+        by_name = facts(await client.call_tool("list_vps", {"name": "DB-1"}))
+        by_ip = facts(await client.call_tool("list_vps", {"primary_ip": "192.0.2.12"}))
+    assert names == ["web-1", "db-1", "mail-1"]
+    assert [vps["id"] for vps in by_name["vps"]] == [DB]
+    assert [vps["id"] for vps in by_ip["vps"]] == [MAIL]
+
+
+async def test_what_cannot_run_is_an_error_with_text_only(sandbox: Sandbox, tmp_path: Path) -> None:
+    env = environment(sandbox.base_url, sandbox.api_key, tmp_path)
+    async with connect(env) as client:
+        off = await client.call_tool("vps_exec", {"vps_id": DB, "command": "uptime"})
+        mute = await client.call_tool("vps_exec", {"vps_id": MAIL, "command": "uptime"})
+        refused = await client.call_tool("vps_exec", {"vps_id": WEB, "command": "sudo df -h"})
+        gone = await client.call_tool("vps_exec_result", {"exec_id": "exec_nosuch"})
+        never = await client.call_tool("vps_exec_result", {"vps_id": WEB, "pid": 4194303})
+    for result in (off, mute, refused, gone, never):
+        assert result.is_error
+        assert result.structured_content is None
+    assert text(off).startswith(
+        "vps_unavailable: The VPS takes no commands now: VM is not running."
+    )
+    assert "The command was not run." in text(off)
+    assert "QEMU guest agent is not running" in text(mute)
+    assert text(refused).startswith("not_allowed: The program sudo ")
+    assert "nearest_allowed: df -h" in text(refused)
+    assert "status: refused" in text(refused)
+    assert text(gone).startswith("exec_id_unknown: ")
+    assert text(never).startswith("hostup_not_found: ")
+    assert "status: lost" in text(never)
+
+
+async def test_a_failed_command_is_a_result_and_not_an_error(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """Frameworks turn isError into a retry, which would run the command again."""
+    env = environment(sandbox.base_url, sandbox.api_key, tmp_path)
+    async with connect(env) as client:
+        # Neither exists on every machine; where it does, it does not end with 0 in a sandbox.
+        result = await client.call_tool(
+            "vps_exec", {"vps_id": WEB, "command": "systemctl is-system-running"}
+        )
+    found = facts(result)
+    assert found["exit_code"] != 0
+    assert text(result).splitlines()[0].endswith("it reports a failure")
+
+
+async def test_two_calls_for_one_command_get_the_same_result(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    env = environment(sandbox.base_url, sandbox.api_key, tmp_path)
+    results: list[str] = []
+    async with connect(env) as client:
+        arguments = {"vps_id": WEB, "command": "sleep 1", "wait_seconds": 0}
+        running = facts(await client.call_tool("vps_exec", arguments))
+
+        async def wait() -> None:
+            found = await client.call_tool("vps_exec_result", {"exec_id": running["exec_id"]})
+            results.append(json.dumps(facts(found)))
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(5):
+                tasks.start_soon(wait)
+    assert len(results) == 5
+    assert len(set(results)) == 1
+
+
+async def test_a_cancelled_call_leaves_the_command_running_and_its_result_readable(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    env = environment(sandbox.base_url, sandbox.api_key, tmp_path)
+    handles: list[str] = []
+
+    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
+        assert message
+        handles.append(message.rsplit(" ", 1)[1])
+
+    async with connect(env) as client:
+        with anyio.move_on_after(1.5):
+            await client.call_tool(
+                "vps_exec", {"vps_id": WEB, "command": "sleep 3"}, progress_callback=on_progress
+            )
+            pytest.fail("the call should have been cancelled")
+        ended = facts(await client.call_tool("vps_exec_result", {"exec_id": handles[0]}))
+    assert ended["status"] == "completed"
+    assert ended["exit_code"] == 0
