@@ -22,6 +22,7 @@ from hostup_mcp.sandbox.serving import (
     make_guest,
 )
 
+_DEMO_SECONDS = 120
 _SLOW = "sleep 5"
 _REFUSED = "sudo cat /etc/shadow"
 
@@ -72,17 +73,26 @@ class _Demo:
                 "HOSTUP_MCP_STATE_DIR": str(self._folder),
             },
         )
-        with anyio.fail_after(120):
+        failure: DemoError | None = None
+        with anyio.fail_after(_DEMO_SECONDS):
             async with Client(stdio_client(server, errlog=self._errlog)) as client:
-                info = client.server_info
-                name = f"{info.name} {info.version}" if info else "the server"
-                _say(f"2. The MCP client started {name} and talks to it on its stdin and stdout.")
-                _say(f"   They agreed on protocol {client.protocol_version}.")
-                vps_id = await self._list(client)
-                exec_id = await self._quick(client, vps_id)
-                await self._slow(client, vps_id)
-                await self._refused(client, vps_id)
-                await self._again(client, exec_id)
+                try:
+                    await self._steps(client)
+                except DemoError as error:
+                    failure = error  # raised below, outside the task groups that would wrap it
+        if failure is not None:
+            raise failure
+
+    async def _steps(self, client: Client) -> None:
+        info = client.server_info
+        name = f"{info.name} {info.version}" if info else "the server"
+        _say(f"2. The MCP client started {name} and talks to it on its stdin and stdout.")
+        _say(f"   They agreed on protocol {client.protocol_version}.")
+        vps_id = await self._list(client)
+        exec_id = await self._quick(client, vps_id)
+        await self._slow(client, vps_id)
+        await self._refused(client, vps_id)
+        await self._again(client, exec_id)
 
     async def _list(self, client: Client) -> str:
         result = await client.call_tool("list_vps", {})

@@ -53,13 +53,16 @@ async def _serve(settings: Settings, journal: Journal, key: SecretStr | None) ->
         first=settings.execution.poll_first_seconds,
         longest=settings.execution.poll_longest_seconds,
     )
-    runner = Runner(client, journal, schedule, settings.execution.lost_after_seconds)
-    server = build(ToolService(client, runner, settings.output.max_characters))
-    async with anyio.create_task_group() as tasks, runner:
+    async with anyio.create_task_group() as tasks:
+        runner = Runner(client, journal, schedule, settings.execution.lost_after_seconds, tasks)
+        server = build(ToolService(client, runner, settings.output.max_characters))
         if sys.platform != "win32":
             tasks.start_soon(_stop_on_signal, runner, journal)
-        async with stdio_server() as (receive, send):
-            await server.run(receive, send, server.create_initialization_options())
+        try:
+            async with stdio_server() as (receive, send):
+                await server.run(receive, send, server.create_initialization_options())
+        finally:
+            await runner.aclose()
         tasks.cancel_scope.cancel()
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from hostup_mcp.hostup.http import is_loopback
@@ -18,6 +19,13 @@ from tests.scripted_api import ScriptedApi
 
 REQUIRE_ALL = "HOSTUP_TESTS_REQUIRE_ALL"
 """Set in `.ci/run`: a test that would be skipped for a missing part fails there."""
+
+
+# The same examples on every run of CI; elsewhere new ones. Machines are busy: no deadline.
+hypothesis.settings.register_profile(
+    "tests", deadline=None, derandomize=bool(os.environ.get("CI")), database=None
+)
+hypothesis.settings.load_profile("tests")
 
 
 def missing(part: str) -> None:

@@ -6,10 +6,10 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Self, TextIO, cast
+from typing import Any, Self, cast
 
 import mcp_types as types
 from mcp import Client, StdioServerParameters
@@ -32,15 +32,20 @@ def environment(base_url: str, api_key: str, state: Path, **more: str) -> dict[s
 
 
 @asynccontextmanager
-async def connect(
-    env: Mapping[str, str], era: str = MODERN, errlog: TextIO = sys.stderr
-) -> AsyncGenerator[Client]:
+async def connect(env: Mapping[str, str], era: str = MODERN) -> AsyncGenerator[Client]:
     """The official client, connected to a new server process in this protocol era."""
-    parameters = StdioServerParameters(
-        command=sys.executable, args=["-m", "hostup_mcp"], env=dict(env)
-    )
-    mode = "legacy" if era == LEGACY else era
-    async with Client(stdio_client(parameters, errlog=errlog), mode=mode) as client:
+    async with connect_with(sys.executable, ["-m", "hostup_mcp"], env, era) as client:
+        yield client
+
+
+@asynccontextmanager
+async def connect_with(
+    command: str, arguments: Sequence[str], env: Mapping[str, str], era: str = MODERN
+) -> AsyncGenerator[Client]:
+    """The same, with any command."""
+    parameters = StdioServerParameters(command=command, args=list(arguments), env=dict(env))
+    mode = "legacy" if era == LEGACY else "auto"
+    async with Client(stdio_client(parameters), mode=mode) as client:
         assert client.protocol_version == era
         yield client
 
@@ -120,6 +125,10 @@ class RawClient:
     def kill(self) -> None:
         self._process.kill()
         self._process.communicate()
+
+    def wait(self) -> int:
+        """Wait for the process to end by itself; stdin stays open."""
+        return self._process.wait(timeout=10)
 
     def signal(self, number: int) -> None:
         self._process.send_signal(number)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,7 @@ ERRORS: dict[str, tuple[Answer, str, list[str]]] = {
 
 
 @contextmanager
-def server(base_url: str, state: Path) -> Iterator[RawClient]:
+def server(base_url: str, state: Path) -> Generator[RawClient]:
     env = environment(
         base_url, KEY, state,
         HOSTUP_MCP__HOSTUP__READ_TIMEOUT_SECONDS="1",
@@ -249,7 +249,7 @@ def test_an_unreachable_host(tmp_path: Path) -> None:
 
 def test_tls_that_cannot_be_trusted(tmp_path: Path) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)  # pyright: ignore[reportUnknownMemberType]
     with ScriptedApi(context) as api, server(api.url, tmp_path) as client:
         text = error_text(client.call("list_vps"))
         assert text.startswith(f"hostup_tls_failed: TLS with {api.url} failed (")

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Self, TypeVar
+from typing import Final, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -113,11 +113,7 @@ class Job:
 
 
 class Runner:
-    """Drives executions in the background, and hands out their jobs.
-
-    Use it as an async context manager: leaving it finishes the requests that are under way, for
-    a moment, and stops. What is still running stays so in the journal.
-    """
+    """Drives executions in the background, and hands out their jobs."""
 
     def __init__(
         self,
@@ -125,6 +121,7 @@ class Runner:
         journal: Journal,
         schedule: Schedule,
         lost_after: float,
+        tasks: TaskGroup,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """A runner for one journal.
@@ -135,6 +132,7 @@ class Runner:
             schedule: when to poll.
             lost_after: seconds during which HostUp must deny a started command, again and again,
                 before its result is taken for lost.
+            tasks: where executions are driven; whoever owns it calls `aclose` before it ends.
             clock: seconds since the epoch.
         """
         self._client = client
@@ -144,25 +142,19 @@ class Runner:
         self._clock = clock
         self._jobs: dict[str, Job] = {}
         self._closing = anyio.Event()
-        self._tasks: TaskGroup = anyio.create_task_group()
-
-    async def __aenter__(self) -> Self:
-        await self._tasks.__aenter__()
-        return self
-
-    async def __aexit__(self, *exception: object) -> None:
-        with anyio.CancelScope(shield=True):
-            await self.aclose()
-            await self._tasks.__aexit__(None, None, None)
+        self._tasks = tasks
 
     async def aclose(self) -> None:
-        """Stop polling, and give the requests that are under way a moment to end."""
+        """Stop polling, and give the requests that are under way a moment to end.
+
+        What is still running stays so in the journal.
+        """
         self._closing.set()
-        with anyio.move_on_after(_FINISH_SECONDS):
-            for job in list(self._jobs.values()):
-                await job.done.wait()
-        self._tasks.cancel_scope.cancel()
-        await self._client.aclose()
+        with anyio.CancelScope(shield=True):
+            with anyio.move_on_after(_FINISH_SECONDS):
+                for job in list(self._jobs.values()):
+                    await job.done.wait()
+            await self._client.aclose()
 
     async def start(self, vps_id: str, command: ApprovedCommand) -> Job:
         """Begin a new execution: its intent is on disk when this returns.

@@ -73,9 +73,8 @@ def judge(text: str) -> ApprovedCommand | Refusal:
     """
     argv = parse(text)
     if isinstance(argv, SyntaxRefusal):
-        return Refusal(
-            argv.code, argv.message, argv.offset, argv.length, argv.hint, _nearest(text.split())
-        )
+        nearest = _nearest(text[: argv.offset].split() or text.split())
+        return Refusal(argv.code, argv.message, argv.offset, argv.length, argv.hint, nearest)
     if argv in ALLOWED and parse(render(argv)) == argv:
         return ApprovedCommand(_SEAL, argv)
     return _not_allowed(text, argv)

@@ -38,6 +38,7 @@ WRITE: Final = "write:vm"
 _BASE: Final = "/api/v2/vps"
 _WINDOW_SECONDS: Final = 60.0
 _BODY_MAX_BYTES: Final = 65_536
+_LIST_QUERY: Final = ("limit", "cursor", "name", "primaryIp", "include")
 
 _PROBLEMS: Final = {
     "invalid_request": (400, "Invalid request"),
@@ -92,11 +93,10 @@ class SandboxApi:
         self._windows: dict[str, tuple[float, int]] = {}
         self._started = time.monotonic()
         routes = [
-            Route(_BASE, self._endpoint(self._list, READ)),
-            Route(_BASE + "/{id}", self._endpoint(self._get, READ)),
-            Route(_BASE + "/{id}/status", self._endpoint(self._status, READ)),
-            Route(_BASE + "/{id}/agent/exec", self._endpoint(self._read, READ), methods=["GET"]),
-            Route(_BASE + "/{id}/agent/exec", self._endpoint(self._exec, WRITE), methods=["POST"]),
+            Route(_BASE, self._reading(self._list, *_LIST_QUERY)),
+            Route(_BASE + "/{id}", self._reading(self._get)),
+            Route(_BASE + "/{id}/status", self._reading(self._status)),
+            Route(_BASE + "/{id}/agent/exec", self._agent, methods=["GET", "POST"]),
         ]
         self.app = Starlette(
             routes=routes,
@@ -116,15 +116,21 @@ class SandboxApi:
                 stack.push_async_callback(item.guest.close)
             yield
 
-    def _endpoint(
-        self, handle: Callable[[Request], Awaitable[JsonValue]], scope: str
+    def _reading(
+        self, handle: Callable[[Request], Awaitable[JsonValue]], *query: str
     ) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
-            needed = WRITE if "pid" in request.query_params else scope
-            self._admit(request, needed)
+            self._admit(request, READ)
+            _only(query, request)
             return JSONResponse(await handle(request))
 
         return endpoint
+
+    async def _agent(self, request: Request) -> Response:
+        starting = request.method == "POST"
+        self._admit(request, WRITE if starting or "pid" in request.query_params else READ)
+        _only(() if starting else ("pid",), request)
+        return JSONResponse(await (self._exec(request) if starting else self._read(request)))
 
     def _admit(self, request: Request, scope: str) -> None:
         """Key, rate limit, scope: in this order."""
@@ -161,7 +167,7 @@ class SandboxApi:
     async def _list(self, request: Request) -> JsonValue:
         query = request.query_params
         limit = _integer(query.get("limit", "50"), "/limit", 1, LIST_LIMIT_MAX)
-        start = _decode_cursor(query["cursor"]) if "cursor" in query else 0
+        start = _decode_cursor(query["cursor"]) if query.get("cursor") else 0
         for value in query.getlist("include"):
             if value != "pendingMaintenance":
                 raise _Problem("invalid_request", "An include is not known.", "/include")
@@ -199,7 +205,7 @@ class SandboxApi:
             return AgentAvailability(
                 available=state.available, reason=state.reason, vm_running=state.vm_running
             ).model_dump(by_alias=True, mode="json")
-        pid = _integer(request.query_params["pid"], "/pid", 1, 2**31 - 1)
+        pid = _integer(request.query_params["pid"], "/pid", 1, 2**63 - 1)
         try:
             result = await guest.read(pid)
         except UnknownPid as error:
@@ -217,6 +223,13 @@ class SandboxApi:
             raise _Problem("internal_error", str(error)) from None
         started = StartedCommand(pid=pid).model_dump(by_alias=True)
         return {**started, "pollUrl": f"{_BASE}/{item.vps.id}/agent/exec?pid={pid}"}
+
+
+def _only(names: Sequence[str], request: Request) -> None:
+    """Refuse other query parameters: what HostUp does with them is unknown, so none is sent."""
+    for name in request.query_params:
+        if name not in names:
+            raise _Problem("invalid_request", "A query parameter is not known.", f"/{name}")
 
 
 def _item(vps: Vps, include: Sequence[str]) -> dict[str, JsonValue]:

@@ -8,7 +8,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final, Literal, Self
 
 import click
@@ -146,9 +146,11 @@ def run_sandbox(kind: GuestKind, *, port: int, rate_limit: int) -> None:
             click.echo(f"  export HOSTUP_BASE_URL={sandbox.base_url}")
             click.echo(f"  export HOSTUP_API_KEY={sandbox.api_key}")
             click.echo("Ctrl-C ends it.")
-            _wait_for_ctrl_c(threading.Event().wait)
+            threading.Event().wait()
     except SandboxError as error:
         raise click.ClickException(str(error)) from None
+    except KeyboardInterrupt:
+        click.echo("")
 
 
 def describe(guest: Guest) -> str:
@@ -166,10 +168,3 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user without a name
         return f"user id {os.getuid()}"
-
-
-def _wait_for_ctrl_c(wait: Callable[[], object]) -> None:
-    try:
-        wait()
-    except KeyboardInterrupt:
-        click.echo("")

@@ -1,0 +1,118 @@
+"""The command line, as a person meets it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from hostup_mcp import demo
+from hostup_mcp.sandbox.guests import AbsentGuest
+from tests.stdio_client import RawClient, environment
+
+
+def run(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "hostup_mcp", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, **env},
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def test_help_names_every_command_and_imports_nothing_heavy() -> None:
+    script = (
+        "import sys; from hostup_mcp.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        "heavy = {'mcp', 'mcp_types', 'pydantic', 'httpx', 'starlette', 'uvicorn'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    for word in ("demo", "sandbox", "--config", "--api-key-file", "HOSTUP_API_KEY"):
+        assert word in ran.stdout
+
+
+def test_the_version() -> None:
+    assert run("--version").stdout == f"hostup-mcp, version {version('hostup-mcp')}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "env", "message"),
+    [
+        (["--config", "/nonexistent"], {}, "config_invalid: file /nonexistent cannot be read"),
+        (["--base-url", "http://x.example"], {}, "command line: hostup.base_url = 'http://x.ex"),
+        (["--state-dir", "/dev/null"], {}, "journal_failed: The journal /dev/null/journal"),
+        ([], {"HOSTUP_API_KEY": "two words"}, "hostup.api_key = (not shown) is not accepted"),
+        (["--log-level", "loud"], {}, "Invalid value for '--log-level'"),
+        (["nosuch"], {}, "No such command 'nosuch'"),
+        (["sandbox", "--port", "99999"], {}, "Invalid value for '--port'"),
+    ],
+)
+def test_a_wrong_start_is_one_clear_message_and_exit_code_2(
+    arguments: list[str], env: dict[str, str], message: str
+) -> None:
+    ran = run(*arguments, **env)
+    assert ran.returncode == 2
+    assert message in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert "two words" not in ran.stderr
+    assert ran.stdout == ""
+
+
+def test_options_reach_the_server(tmp_path: Path) -> None:
+    env = environment("https://ignored.example", "some_key_123", tmp_path)
+    del env["HOSTUP_BASE_URL"], env["HOSTUP_MCP_STATE_DIR"], env["HOSTUP_API_KEY"]
+    key = tmp_path / "key"
+    key.write_text("some_key_123\n")
+    state = tmp_path / "elsewhere"
+    arguments = ("--base-url", "http://127.0.0.1:1", "--api-key-file", str(key))
+    with RawClient(env, *arguments, "--state-dir", str(state)) as client:
+        client.initialize()
+        answer = client.call("list_vps")["result"]["content"][0]["text"]
+    assert answer.startswith("hostup_unreachable: http://127.0.0.1:1 ")
+    assert (state / "journal.sqlite3").exists()
+
+
+def test_the_sandbox_tells_how_to_use_it_and_what_it_does() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "hostup_mcp", "sandbox"], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout
+    lines = [process.stdout.readline() for _ in range(5)]
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=10)
+    shown = "".join(lines)
+    assert process.returncode == 0
+    assert "for trying things out" in shown
+    assert re.search(r"run on this machine as \S+, in /", shown)
+    assert re.search(r"export HOSTUP_BASE_URL=http://127\.0\.0\.1:\d+\n", shown)
+    assert re.search(r"export HOSTUP_API_KEY=sandbox_\S+\n", shown)
+
+
+def test_the_demo_fails_when_a_step_fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A demo that cannot fail shows nothing."""
+
+    def dead(_kind: str) -> AbsentGuest:
+        return AbsentGuest("VM is not running", vm_running=False)
+
+    monkeypatch.setattr(demo, "make_guest", dead)
+    assert demo.run_demo("local") == 1
+    out, err = capsys.readouterr()
+    assert "vps_unavailable" in out
+    assert "The demo failed: uname -a came back as an error" in err
+    assert "All of it worked" not in out

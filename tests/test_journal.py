@@ -1,0 +1,141 @@
+"""The journal: what is on disk, and that nothing is told before it is there."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hostup_mcp.execution.journal import Journal, JournalError
+from hostup_mcp.execution.records import Completed, Ended, Intended, Running, Sent
+
+VPS = "vps_1"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "journal.sqlite3"
+
+
+def test_a_whole_life_is_read_again_after_each_step(path: Path) -> None:
+    now = 1000.0
+    journal = Journal(path, lambda: now)
+
+    def reread() -> object:
+        other = Journal(path)
+        found = other.get(execution.exec_id)
+        other.close()
+        return found
+
+    execution = journal.intend(VPS, "uptime")
+    assert execution.state == Intended()
+    assert reread() == execution
+    now = 1001.0
+    execution = journal.mark_sent(execution)
+    assert execution.state == Sent(1001.0)
+    assert reread() == execution
+    execution = journal.mark_running(execution, 42)
+    assert execution.state == Running(1001.0, 42)
+    assert reread() == execution
+    now = 1005.0
+    execution = journal.complete(execution, exit_code=3, signal=None, stdout="o", stderr="e")
+    assert execution.state == Completed(1001.0, 1005.0, 42, 3, None, "o", "e")
+    assert reread() == execution
+    assert journal.find(VPS, 42) == execution
+    journal.close()
+
+
+@given(st.text(st.characters(exclude_categories=())), st.integers(-(2**63), 2**63 - 1))
+def test_any_output_survives(
+    tmp_path_factory: pytest.TempPathFactory, text: str, code: int
+) -> None:
+    journal = Journal(tmp_path_factory.mktemp("journal") / "j")
+    execution = journal.mark_running(journal.mark_sent(journal.intend(VPS, "x")), 1)
+    journal.complete(execution, exit_code=code, signal=None, stdout=text, stderr=text)
+    found = journal.get(execution.exec_id)
+    assert found
+    assert isinstance(found.state, Completed)
+    assert (found.state.stdout, found.state.stderr, found.state.exit_code) == (text, text, code)
+    journal.close()
+
+
+def test_nothing_overwrites_a_result(path: Path) -> None:
+    journal = Journal(path)
+    execution = journal.mark_running(journal.mark_sent(journal.intend(VPS, "x")), 1)
+    done = journal.complete(execution, exit_code=0, signal=None, stdout="first", stderr="")
+    for late in (
+        journal.complete(execution, exit_code=1, signal=None, stdout="second", stderr=""),
+        journal.end(execution, "lost", code="c", message="m", advice="a"),
+        journal.mark_running(execution, 2),
+    ):
+        assert late == done
+    journal.close()
+
+
+def test_an_end_without_a_result_keeps_its_reason(path: Path) -> None:
+    journal = Journal(path)
+    execution = journal.mark_running(journal.mark_sent(journal.intend(VPS, "x")), 7)
+    ended = journal.end(execution, "lost", code="c", message="m", advice="a")
+    assert ended.state == Ended("lost", 7, "c", "m", "a")
+    assert ended.pid == 7
+    journal.close()
+
+
+def test_the_newest_command_with_a_pid_is_found(path: Path) -> None:
+    times = iter(range(1000, 2000))
+    journal = Journal(path, lambda: float(next(times)))
+    old = journal.mark_running(journal.mark_sent(journal.intend(VPS, "old")), 5)
+    new = journal.mark_running(journal.mark_sent(journal.intend(VPS, "new")), 5)
+    found = journal.find(VPS, 5)
+    assert found
+    assert found.exec_id == new.exec_id != old.exec_id
+    assert journal.find("vps_2", 5) is None
+    journal.close()
+
+
+def test_handles_are_unguessable_and_differ(path: Path) -> None:
+    journal = Journal(path)
+    handles = {journal.intend(VPS, "x").exec_id for _ in range(50)}
+    assert len(handles) == 50
+    assert {len(handle) for handle in handles} == {len("exec_") + 26}
+    journal.close()
+
+
+def test_only_the_user_may_read_it(path: Path) -> None:
+    Journal(path).close()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_it_is_written_through_to_the_disk(path: Path) -> None:
+    journal = Journal(path)
+    database = journal._db  # pyright: ignore[reportPrivateUsage]
+    assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert database.execute("PRAGMA synchronous").fetchone() == (2,)
+    journal.close()
+
+
+def test_what_cannot_be_used_is_a_clear_error(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("x" * 5000)
+    with pytest.raises(JournalError, match=r"journal .*file cannot be used"):
+        Journal(file)
+    with pytest.raises(JournalError, match="cannot be used"):
+        Journal(file / "journal")
+    newer = tmp_path / "newer"
+    with sqlite3.connect(newer) as database:
+        database.execute("PRAGMA user_version = 99")
+    database.close()
+    with pytest.raises(JournalError, match="newer version"):
+        Journal(newer)
+
+
+def test_a_closed_journal_is_an_error_and_not_a_crash(path: Path) -> None:
+    journal = Journal(path)
+    journal.close()
+    with pytest.raises(JournalError):
+        journal.intend(VPS, "x")

@@ -1,0 +1,115 @@
+"""The README is true: its commands run, its configurations start the server."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from hostup_mcp.sandbox.serving import Sandbox
+from tests.stdio_client import connect_with, facts
+
+
+def blocks(root: Path, language: str) -> list[str]:
+    text = (root / "README.md").read_text()
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def clone(root: Path, tmp_path: Path) -> Path:
+    """A copy of the project, whose `.venv` finds this environment's packages.
+
+    So the README's lines run as they stand, and install, without a network.
+    """
+    copy = tmp_path / "clone"
+    left_out = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache", "*.egg-info")
+    shutil.copytree(root, copy, ignore=left_out)
+    subprocess.run(["python3", "-m", "venv", copy / ".venv"], check=True)
+    (packages,) = (copy / ".venv").glob("lib/python3*/site-packages")
+    (packages / "outer.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    # Satisfied from there, pytest brings no script along.
+    script = copy / ".venv/bin/pytest"
+    script.write_text(f"#!{copy}/.venv/bin/python3\nimport pytest\npytest.console_main()\n")
+    script.chmod(0o755)
+    return copy
+
+
+def run(line: str, folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    offline = {
+        "PIP_NO_INDEX": "1",
+        "PIP_NO_BUILD_ISOLATION": "0",  # pip reads this one backwards: no isolation
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    }
+    return subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", line],
+        cwd=folder,
+        env={**os.environ, **offline, **more},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=80,
+    )
+
+
+def test_the_readme_has_two_commands_and_both_are_run_below(root: Path) -> None:
+    shell = [line for block in blocks(root, "sh") for line in block.strip().splitlines()]
+    assert len(shell) == 2
+    assert shell[0].endswith("hostup-mcp demo")
+    assert shell[1].endswith("pytest")
+    assert not blocks(root, "(?:bash|shell|console)")
+
+
+def test_the_first_command_shows_the_main_job(root: Path, clone: Path) -> None:
+    ran = run(blocks(root, "sh")[0], clone)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    uname = subprocess.run(["uname", "-a"], capture_output=True, text=True, check=True).stdout
+    assert f"| {uname.strip()}" in ran.stdout
+    assert ran.stdout.count("… ") >= 3
+    assert "status: refused" in ran.stdout
+    assert ran.stdout.rstrip().endswith("(README).")
+    assert list((clone / ".venv").glob("lib/python3*/site-packages/hostup_mcp/py.typed"))
+
+
+def test_the_second_command_runs_these_tests(root: Path, clone: Path) -> None:
+    """It only collects here: `.ci/run` runs it in full."""
+    ran = run(blocks(root, "sh")[1], clone, PYTEST_ADDOPTS="--collect-only -q -n0")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "tests/test_readme.py::test_the_second_command_runs_these_tests" in ran.stdout
+    ci = (root / ".ci/run").read_text()
+    assert "tests=$(grep -E '^python3 .*bin/pytest$' README.md)" in ci
+    assert 'bash -euo pipefail -c "$tests"' in ci
+
+
+async def test_each_configuration_starts_a_server_that_answers(
+    root: Path, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    shown = blocks(root, "json")
+    assert len(shown) == 2
+    for block in shown:
+        entry = json.loads(block)["mcpServers"]["hostup"]
+        assert Path(entry["command"]).name == "hostup-mcp"
+        script = Path(sys.executable).parent / "hostup-mcp"
+        key = entry["env"]["HOSTUP_API_KEY"]
+        assert key in ("your key", "${HOSTUP_API_KEY}")
+        env = {
+            "HOSTUP_API_KEY": sandbox.api_key,
+            "HOSTUP_BASE_URL": sandbox.base_url,
+            "HOSTUP_MCP_STATE_DIR": str(tmp_path),
+            "HOME": str(tmp_path),
+        }
+        async with connect_with(str(script), entry.get("args", []), env) as client:
+            assert len(facts(await client.call_tool("list_vps", {}))["vps"]) == 3
+
+
+def test_the_links_of_the_docs_lead_somewhere(root: Path) -> None:
+    for document in [*root.glob("*.md"), *root.glob("docs/*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
+            if not target.startswith("http"):
+                assert (document.parent / target).exists(), (document, target)

@@ -1,0 +1,172 @@
+"""From a reply to a document or an error: every plausible body, and every implausible one."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hostup_mcp.hostup import replies
+from hostup_mcp.hostup.errors import (
+    ApiError,
+    Conflict,
+    EdgeRefused,
+    FieldError,
+    Forbidden,
+    InvalidRequest,
+    MalformedReply,
+    NotFound,
+    RateLimited,
+    ReplyError,
+    ServerFailure,
+    Unauthorized,
+    UnexpectedStatus,
+)
+from hostup_mcp.hostup.http import Reply
+from tests.scripted_api import problem
+
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
+SECRET = "hk_0123456789"
+
+
+def read(status: int, body: bytes | object, **headers: str) -> object:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    names = {name.replace("_", "-"): value for name, value in headers.items()}
+    return replies.read(Reply(status, names, raw), secret=SECRET, scope="write:vm", now=NOW)
+
+
+def error(status: int, body: bytes | object, **headers: str) -> ReplyError:
+    with pytest.raises(ReplyError) as caught:
+        read(status, body, **headers)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (400, "invalid_request", InvalidRequest),
+        (401, "unauthorized", Unauthorized),
+        (403, "forbidden", Forbidden),
+        (403, "verification_failed", Forbidden),
+        (404, "not_found", NotFound),
+        (404, "vps_not_found", NotFound),
+        (409, "vps_not_ready", Conflict),
+        (409, "upstream_failed", Conflict),
+        (418, "teapot", UnexpectedStatus),
+        (429, "rate_limit_exceeded", RateLimited),
+        (429, "rate_limited", RateLimited),
+        (500, "internal_error", ServerFailure),
+        (502, "external_provider_failed", ServerFailure),
+        (503, "upstream_unavailable", ServerFailure),
+    ],
+)
+def test_a_problem_becomes_its_class_and_keeps_its_facts(
+    status: int, code: str, kind: type[ApiError]
+) -> None:
+    fault = error(status, problem(status, code, "Why."), retry_after="9")
+    assert type(fault) is kind
+    assert isinstance(fault, ApiError)
+    assert (fault.status, fault.api_code, fault.detail) == (status, code, "Why.")
+    assert fault.request_id == "req_01hxa3b4c5d6e7f8g9h0j1k2m3"
+    assert fault.rate_limit
+    assert fault.rate_limit.retry_after == 9
+    assert code in fault.message
+    assert "Why." in fault.message
+    assert str(fault) == f"{fault.code}: {fault.message} {fault.advice}"
+
+
+def test_the_field_errors_are_kept() -> None:
+    body = problem(400, "invalid_request", errors=[{"pointer": "/a", "detail": "No.", "code": "c"}])
+    fault = error(400, body)
+    assert isinstance(fault, ApiError)
+    assert fault.errors == (FieldError("/a", "No.", "c"),)
+
+
+def test_an_older_error_is_read_too() -> None:
+    body = {"error": "Bad Request", "message": "Blocked.", "code": "BAD_REQUEST", "requestId": "r"}
+    fault = error(400, body)
+    assert isinstance(fault, ApiError)
+    assert (fault.api_code, fault.detail, fault.request_id) == ("BAD_REQUEST", "Blocked.", "r")
+
+
+@pytest.mark.parametrize(
+    "change", [{"status": "x"}, {"errors": "none"}, {"detail": 5}, {"errors": [3]}, {"type": {}}]
+)
+def test_a_problem_of_wrong_types_keeps_what_can_be_read(change: dict[str, object]) -> None:
+    fault = error(404, {**problem(404, "not_found", "Gone."), **change})
+    assert isinstance(fault, NotFound)
+    assert fault.api_code == "not_found"
+
+
+def test_a_403_that_is_not_hostups_own_is_the_edge() -> None:
+    for body in (b"error code: 1010", b"", b"<html>", b"{}", b"[]", b'{"code": 1010}'):
+        fault = error(403, body)
+        assert type(fault) is EdgeRefused
+        assert fault.nothing_ran
+
+
+@pytest.mark.parametrize("status", [401, 404, 429, 500, 502, 503, 504, 520])
+@pytest.mark.parametrize("body", [b"", b"<html>x</html>", b'{"co', b"nope", b"[1]"])
+def test_an_error_status_without_a_document_keeps_its_class(status: int, body: bytes) -> None:
+    fault = error(status, body)
+    assert isinstance(fault, ApiError)
+    assert fault.api_code == ""
+    assert f"HTTP {status}" in fault.message
+
+
+def test_documents() -> None:
+    assert read(200, {"a": 1}) == {"a": 1}
+    assert read(200, {"data": {"a": 1}, "success": True}) == {"a": 1}
+    assert read(200, {"data": [1]}) == {"data": [1]}
+    assert read(201, b"\xef\xbb\xbf{}") == {}
+    assert read(200, b'{"a": "\xff"}') == {"a": "\ufffd"}
+
+
+def test_deep_nesting_is_an_error_and_not_a_crash() -> None:
+    for depth in (500, 900, 5_000, 100_000):
+        body = b'{"a":' * depth + b"1" + b"}" * depth
+        try:
+            read(200, body)
+        except MalformedReply as fault:
+            assert "cut off or broken" in fault.message
+
+
+def test_the_secret_is_replaced_wherever_it_stands() -> None:
+    escaped = SECRET.replace("h", "\\u0068")
+    assert read(200, {SECRET: [f"x{SECRET}y"]}) == {"[redacted]": ["x[redacted]y"]}
+    assert read(200, f'{{"a": "{escaped}"}}'.encode()) == {"a": "[redacted]"}
+
+
+def test_text_of_hostups_is_bounded_and_on_one_line() -> None:
+    fault = error(400, problem(400, "invalid_request", "a\n\x1b[31mb" + "x" * 5000))
+    assert "\n" not in fault.message
+    assert "\x1b" not in fault.message
+    assert len(fault.message) < 600
+
+
+@given(st.sampled_from([200, 204, 301, 400, 403, 404, 429, 500]), st.binary(max_size=200))
+def test_no_body_can_raise_anything_else(status: int, body: bytes) -> None:
+    try:
+        assert isinstance(read(status, body), dict)
+    except ReplyError as fault:
+        assert fault.message.endswith(".")
+        assert fault.advice.endswith(".")
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(
+        st.sampled_from(["code", "detail", "status", "errors", "requestId", "data", "x"]), inner
+    ),
+)  # fmt: skip
+
+
+@given(st.sampled_from([200, 400, 403, 429, 500]), json_values)
+def test_no_json_can_raise_anything_else(status: int, body: object) -> None:
+    try:
+        assert isinstance(read(status, body), dict)
+    except ReplyError as fault:
+        assert fault.message.endswith(".")
