@@ -11,9 +11,10 @@ from typing import Literal
 import mcp_types as types
 from pydantic import BaseModel
 
+from hostup_mcp.execution.job import Job, Problem
 from hostup_mcp.execution.journal import JournalError
 from hostup_mcp.execution.records import Completed, Ended, Execution
-from hostup_mcp.execution.runner import Job, Problem, Runner
+from hostup_mcp.execution.runner import Runner
 from hostup_mcp.hostup.errors import HostUpError
 from hostup_mcp.hostup.models import OperatingSystem, Vps, VpsPage
 from hostup_mcp.output.clean import encodable, encodable_json, one_line

@@ -20,8 +20,9 @@ from mcp.shared.exceptions import MCPError
 from pydantic import BaseModel, ValidationError
 
 from hostup_mcp import answers
+from hostup_mcp.execution.job import Job
 from hostup_mcp.execution.journal import JournalError
-from hostup_mcp.execution.runner import Job, Runner
+from hostup_mcp.execution.runner import Runner
 from hostup_mcp.hostup.client import HostUpClient
 from hostup_mcp.hostup.errors import HostUpError
 from hostup_mcp.policy.judge import Refusal, allowed_commands, judge
@@ -129,10 +130,14 @@ class ToolService:
         else:
             raise ArgumentError("exec_id is required, or vps_id and pid together.")
         job = await self._runner.resume(execution)
-        return await self._answer(job, wanted.wait_seconds, send)
+        return await self._answer(job, wanted.wait_seconds, send, ask_now=True)
 
-    async def _answer(self, job: Job, wait_seconds: int, send: Send) -> types.CallToolResult:
+    async def _answer(
+        self, job: Job, wait_seconds: int, send: Send, *, ask_now: bool = False
+    ) -> types.CallToolResult:
         async with reporting(send, job.describe):
+            if ask_now:
+                await job.ask_now()
             await job.wait(wait_seconds)
         return answers.execution(job, self._runner, self._max_characters)
 

@@ -11,6 +11,7 @@ import anyio
 import pytest
 
 from hostup_mcp.sandbox.serving import DB, MAIL, WEB, Sandbox
+from tests.scripted_api import Answer, Received, ScriptedApi, json_answer
 from tests.stdio_client import LEGACY, MODERN, connect, environment, facts, text
 
 both_eras = pytest.mark.parametrize("era", [LEGACY, MODERN])
@@ -202,3 +203,28 @@ async def test_a_cancelled_call_leaves_the_command_running_and_its_result_readab
         ended = facts(await client.call_tool("vps_exec_result", {"exec_id": handles[0]}))
     assert ended["status"] == "completed"
     assert ended["exit_code"] == 0
+
+
+async def test_asking_without_waiting_asks_the_guest_now(
+    scripted: ScriptedApi, tmp_path: Path
+) -> None:
+    """The pauses grow with a command's time; who asks must not be told an old state."""
+    ended = False
+
+    def script(request: Received) -> Answer:
+        if "pid=" in request.path:
+            return json_answer({"exited": ended, **({"exitCode": 0} if ended else {})})
+        return json_answer({"pid": 5} if request.method == "POST" else {"available": True})
+
+    scripted.script = script
+    env = environment(scripted.url, "some_key_123", tmp_path)
+    env["HOSTUP_MCP__EXECUTION__POLL_FIRST_SECONDS"] = "10"
+    async with connect(env) as client:
+        arguments = {"vps_id": "vps_1", "command": "uptime", "wait_seconds": 0}
+        running = facts(await client.call_tool("vps_exec", arguments))
+        for expected in ("running", "completed"):
+            ended = expected == "completed"
+            found = await client.call_tool(
+                "vps_exec_result", {"exec_id": running["exec_id"], "wait_seconds": 0}
+            )
+            assert facts(found)["status"] == expected

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
 
@@ -18,6 +17,7 @@ import anyio
 import anyio.to_thread
 from anyio.abc import TaskGroup
 
+from hostup_mcp.execution.job import Job, Problem
 from hostup_mcp.execution.journal import Journal, JournalError
 from hostup_mcp.execution.records import (
     Ended,
@@ -39,9 +39,6 @@ from hostup_mcp.hostup.errors import (
 from hostup_mcp.hostup.models import CommandState
 from hostup_mcp.policy.judge import ApprovedCommand
 
-START_SECONDS: Final = 15.0
-"""How long a caller waits for a command to be started, even with no time to wait for its end."""
-
 _FINISH_SECONDS: Final = 1.5
 _SAVE_AGAIN_SECONDS: Final = 2.0
 _RATE_LIMIT_SECONDS: Final = 5.0
@@ -56,60 +53,6 @@ _CHECK_BEFORE_REPEAT: Final = (
 _Value = TypeVar("_Value")
 
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """An error that stands between an execution and its result: code, sentence, next step."""
-
-    code: str
-    message: str
-    advice: str
-
-
-class Job:
-    """One execution that this process drives, as a caller sees it.
-
-    Attributes:
-        execution: the newest record, already on disk.
-        problem: the latest error, while it is not overcome.
-        polls: requests for the result so far.
-        started: set once the command runs, or never will.
-        done: set once nothing more will happen here.
-    """
-
-    def __init__(self, execution: Execution) -> None:
-        self.execution = execution
-        self.problem: Problem | None = None
-        self.polls = 0
-        self.started = anyio.Event()
-        self.done = anyio.Event()
-        self.abandoned = False
-
-    def describe(self) -> str:
-        """What it is doing now, for progress: the state, the polls, and the handle."""
-        match self.execution.state:
-            case Intended():
-                doing = "asking whether the VPS takes commands"
-            case Sent():
-                doing = "starting"
-            case Running(pid=pid):
-                doing = f"running as pid {pid}, asked {self.polls} times"
-            case _:
-                doing = "finished"
-        return f"{doing}; exec_id {self.execution.exec_id}"
-
-    async def wait(self, seconds: float) -> None:
-        """Wait until it is done, at most so long; for its start, at least `START_SECONDS`."""
-        began = anyio.current_time()
-        with anyio.move_on_after(max(seconds, START_SECONDS)):
-            await self.started.wait()
-        with anyio.move_on_after(max(0.0, seconds - (anyio.current_time() - began))):
-            await self.done.wait()
-
-    def abandon(self) -> None:
-        """The caller has gone: do not start what has not been sent yet."""
-        self.abandoned = True
 
 
 class Runner:
@@ -180,8 +123,7 @@ class Runner:
                 await self._close_orphan(job)
             case _:
                 pass
-        job.started.set()
-        job.done.set()
+        job.close()
         return job
 
     async def get(self, exec_id: str) -> Execution | None:
@@ -191,7 +133,10 @@ class Runner:
     async def find(self, vps_id: str, pid: int) -> Execution:
         """The newest execution with this pid; one that is not known is recorded as foreign."""
         known = await self._in_thread(partial(self._journal.find, vps_id, pid))
-        return known or await self._in_thread(partial(self._journal.adopt, vps_id, pid))
+        # A foreign pid that led nowhere may by now name another foreign command.
+        if known is None or (not known.command and isinstance(known.state, Ended)):
+            return await self._in_thread(partial(self._journal.adopt, vps_id, pid))
+        return known
 
     def suggest(self, execution: Execution) -> int:
         """Whole seconds after which to ask for this execution again."""
@@ -220,7 +165,7 @@ class Runner:
             if isinstance(job.execution.state, Running):
                 await self._poll(job)
         except JournalError as error:
-            job.problem = _problem(error)
+            job.problem = Problem.of(error)
         except Exception:  # one execution's fault must not end the others
             _logger.exception("execution %s", job.execution.exec_id)
             job.problem = Problem(
@@ -230,8 +175,7 @@ class Runner:
             )
         finally:
             self._jobs.pop(job.execution.exec_id, None)
-            job.started.set()
-            job.done.set()
+            job.close()
 
     async def _start(self, job: Job, command: ApprovedCommand) -> None:
         vps_id = job.execution.vps_id
@@ -281,16 +225,20 @@ class Runner:
         began = anyio.current_time()
         denied_since: float | None = None
         pause = self._schedule.pause(0, 0.0)
-        while not await self._pause(pause):
+        hurry = True
+        while not await self._pause(job, pause, hurry=hurry):
+            hurry = True
             job.polls += 1
             pause = self._schedule.pause(job.polls, anyio.current_time() - began)
             try:
                 state = await self._client.get_command(vps_id, pid)
             except HostUpError as error:
-                job.problem = _problem(error)
+                job.answer()
+                job.problem = Problem.of(error)
                 if isinstance(error, RateLimited):
                     asked = error.rate_limit.retry_after if error.rate_limit else None
                     pause = max(pause, asked or _RATE_LIMIT_SECONDS)
+                    hurry = False
                 elif _denies(error):
                     now = anyio.current_time()
                     denied_since = denied_since or now
@@ -307,11 +255,15 @@ class Runner:
             if state.exited:
                 await self._save(job, state)
                 return
+            job.answer()
 
-    async def _pause(self, seconds: float) -> bool:
-        """Sleep; True if the runner is closing."""
+    async def _pause(self, job: Job, seconds: float, *, hurry: bool) -> bool:
+        """Sleep, less if somebody asks and haste is allowed; True if the runner is closing."""
+        job.wake = anyio.Event()
         with anyio.move_on_after(seconds):
-            await self._closing.wait()
+            async with anyio.create_task_group() as tasks:
+                for event in (self._closing, *([job.wake] if hurry else [])):
+                    tasks.start_soon(_cancel_after, event, tasks.cancel_scope)
         return self._closing.is_set()
 
     async def _save(self, job: Job, state: CommandState) -> None:
@@ -328,7 +280,7 @@ class Runner:
             try:
                 job.execution = await self._in_thread(save)
             except JournalError as error:
-                job.problem = _problem(error)
+                job.problem = Problem.of(error)
                 await anyio.sleep(_SAVE_AGAIN_SECONDS)
             else:
                 job.problem = None
@@ -372,8 +324,9 @@ class Runner:
         return await anyio.to_thread.run_sync(call)
 
 
-def _problem(error: HostUpError | JournalError) -> Problem:
-    return Problem(error.code, error.message, error.advice)
+async def _cancel_after(event: anyio.Event, scope: anyio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()
 
 
 def _denies(error: HostUpError) -> bool:

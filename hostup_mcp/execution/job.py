@@ -1,0 +1,98 @@
+"""One execution at work, as those who wait for it see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import anyio
+
+from hostup_mcp.execution.journal import JournalError
+from hostup_mcp.execution.records import Execution, Intended, Running, Sent
+from hostup_mcp.hostup.errors import HostUpError
+
+START_SECONDS: Final = 15.0
+"""How long a caller waits for a command to be started, even with no time to wait for its end."""
+
+_ASK_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An error that stands between an execution and its result: code, sentence, next step."""
+
+    code: str
+    message: str
+    advice: str
+
+    @classmethod
+    def of(cls, error: HostUpError | JournalError) -> Problem:
+        """The same facts, without the exception's traceback."""
+        return cls(error.code, error.message, error.advice)
+
+
+class Job:
+    """One execution that this process drives, as a caller sees it.
+
+    Attributes:
+        execution: the newest record, already on disk.
+        problem: the latest error, while it is not overcome.
+        polls: requests for the result so far.
+        started: set once the command runs, or never will.
+        done: set once nothing more will happen here.
+        wake: set to have the result asked for now; a new event for each pause.
+        answered: set when a poll was answered; a new event for each poll.
+    """
+
+    def __init__(self, execution: Execution) -> None:
+        self.execution = execution
+        self.problem: Problem | None = None
+        self.polls = 0
+        self.started = anyio.Event()
+        self.done = anyio.Event()
+        self.wake = anyio.Event()
+        self.answered = anyio.Event()
+        self.abandoned = False
+
+    def describe(self) -> str:
+        """What it is doing now, for progress: the state, the polls, and the handle."""
+        match self.execution.state:
+            case Intended():
+                doing = "asking whether the VPS takes commands"
+            case Sent():
+                doing = "starting"
+            case Running(pid=pid):
+                doing = f"running as pid {pid}, asked {self.polls} times"
+            case _:
+                doing = "finished"
+        return f"{doing}; exec_id {self.execution.exec_id}"
+
+    async def wait(self, seconds: float) -> None:
+        """Wait until it is done, at most so long; for its start, at least `START_SECONDS`."""
+        began = anyio.current_time()
+        with anyio.move_on_after(max(seconds, START_SECONDS)):
+            await self.started.wait()
+        with anyio.move_on_after(max(0.0, seconds - (anyio.current_time() - began))):
+            await self.done.wait()
+
+    async def ask_now(self) -> None:
+        """Have the result asked for at once, and wait for the answer, for some seconds at most."""
+        answered = self.answered
+        self.wake.set()
+        with anyio.move_on_after(_ASK_SECONDS):
+            await answered.wait()
+
+    def answer(self) -> None:
+        """A poll was answered."""
+        self.answered.set()
+        self.answered = anyio.Event()
+
+    def close(self) -> None:
+        """Nothing more will happen here."""
+        self.started.set()
+        self.answered.set()
+        self.done.set()
+
+    def abandon(self) -> None:
+        """The caller has gone: do not start what has not been sent yet."""
+        self.abandoned = True
