@@ -6,15 +6,16 @@ of them. An error is text only: several hosts hide the text where a structured p
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import mcp_types as types
 from pydantic import BaseModel
 
-from hostup_mcp.execution.job import Job, Problem
+from hostup_mcp.execution.job import Fault, Job
 from hostup_mcp.execution.journal import JournalError
-from hostup_mcp.execution.records import Completed, Ended, Execution
+from hostup_mcp.execution.records import Completed, Ended, Execution, Sent
 from hostup_mcp.execution.runner import Runner
+from hostup_mcp.hostup.agent import CAPTURE_MAX_BYTES
 from hostup_mcp.hostup.errors import HostUpError
 from hostup_mcp.hostup.models import OperatingSystem, Vps, VpsPage
 from hostup_mcp.output.clean import encodable, encodable_json, one_line
@@ -22,13 +23,22 @@ from hostup_mcp.output.window import window
 from hostup_mcp.policy.judge import WHO_CAN_CHANGE, Refusal
 from hostup_mcp.tools import ExecResult, VpsList, VpsSummary
 
+# What comes from HostUp is bounded here, and cannot start a line of its own.
+_SENTENCE_MAX: Final = 1000
+_FACT_MAX: Final = 4096
+_NAME_MAX: Final = 255
+
 ErrorStatus = Literal["unknown", "lost", "refused", "unavailable"]
 
 
 def error(code: str, message: str, advice: str, **facts: str | int | None) -> types.CallToolResult:
     """An error result: code, what happened, what to do next, then one fact a line."""
-    lines = [f"{code}: {message} {advice}".strip()]
-    lines += [f"{name}: {value}" for name, value in facts.items() if value not in (None, "")]
+    lines = [f"{code}: {one_line(message, _SENTENCE_MAX)} {advice}"]
+    lines += [
+        f"{name}: {one_line(str(value), _FACT_MAX)}"
+        for name, value in facts.items()
+        if value not in (None, "")
+    ]
     return _result("\n".join(lines), None, is_error=True)
 
 
@@ -78,7 +88,7 @@ def execution(job: Job, runner: Runner, max_characters: int) -> types.CallToolRe
         case Ended() as state:
             return _ended(record, state)
         case _ if job.problem is not None:
-            return _out_of_sight(record, job.problem)
+            return _held_up(job, job.problem)
         case _:
             return _running(record, runner.elapsed(record), runner.suggest(record))
 
@@ -93,14 +103,17 @@ def _completed(
         pid=record.pid,
         command=record.command,
         exit_code=state.exit_code,
-        stdout=window(state.stdout, max_characters),
-        stderr=window(state.stderr, max_characters),
+        signal=state.signal,
+        stdout=_shown_stream(state.stdout, max_characters, truncated=state.stdout_truncated),
+        stderr=_shown_stream(state.stderr, max_characters, truncated=state.stderr_truncated),
         elapsed_seconds=round(elapsed, 3),
         next_poll_seconds=None,
     )
     match state.exit_code:
         case 0:
             how = "exit code 0"
+        case None if state.signal is not None:
+            how = f"no exit code: it was ended by signal: {state.signal}"
         case None:
             how = "no exit code: it ended abnormally, mostly by a signal"
         case code:
@@ -122,6 +135,7 @@ def _running(record: Execution, elapsed: float, ask_again: int) -> types.CallToo
         pid=record.pid,
         command=record.command,
         exit_code=None,
+        signal=None,
         stdout="",
         stderr="",
         elapsed_seconds=round(elapsed, 3),
@@ -152,16 +166,29 @@ def _ended(record: Execution, state: Ended) -> types.CallToolResult:
     )
 
 
-def _out_of_sight(record: Execution, problem: Problem) -> types.CallToolResult:
-    """It runs, or ran, and its result cannot be asked for now."""
+def _held_up(job: Job, problem: Fault) -> types.CallToolResult:
+    """An error stands in the way; how far the command had come says what it may have done."""
+    record = job.execution
+    status: ErrorStatus = "unavailable"
+    advice = problem.advice
+    if not job.is_recorded:
+        status, message = "unknown", problem.message
+    elif job.pid is not None:
+        message = f"The command was started, and its result cannot be read now. {problem.message}"
+        advice += " Then call vps_exec_result with this exec_id; do not run it again."
+    elif isinstance(record.state, Sent):
+        status, message = "unknown", f"The command may have run. {problem.message}"
+        advice += " Do not send it again before you have checked whether it ran."
+    else:
+        message = f"{problem.message} The command was not run."
     return error(
         problem.code,
-        f"The command was started, and its result cannot be read now. {problem.message}",
-        f"{problem.advice} Then call vps_exec_result with this exec_id; do not run it again.",
-        status="unavailable",
-        exec_id=record.exec_id,
+        message,
+        advice,
+        status=status,
+        exec_id=record.exec_id if job.is_recorded else None,
         vps_id=record.vps_id,
-        pid=record.pid,
+        pid=job.pid,
         command=record.command,
     )
 
@@ -175,6 +202,13 @@ def _identity(result: ExecResult) -> list[str]:
     ]
 
 
+def _shown_stream(text: str, max_characters: int, *, truncated: bool) -> str:
+    shown = window(text, max_characters)
+    if not truncated:
+        return shown
+    return f"{shown}\n[the guest agent kept only the first {CAPTURE_MAX_BYTES} bytes of this]"
+
+
 def _stream(name: str, text: str) -> list[str]:
     return [f"{name}:", text.removesuffix("\n")] if text else [f"{name}: empty"]
 
@@ -182,12 +216,12 @@ def _stream(name: str, text: str) -> list[str]:
 def _summary(vps: Vps) -> VpsSummary:
     resources = vps.resources
     return VpsSummary(
-        id=vps.id,
-        name=vps.name,
-        primary_ip=vps.primary_ip,
-        power_state=vps.power_state,
-        service_status=vps.service_status,
-        os=_os(vps.operating_system),
+        id=one_line(vps.id, _NAME_MAX),
+        name=_bounded(vps.name),
+        primary_ip=_bounded(vps.primary_ip),
+        power_state=_bounded(vps.power_state),
+        service_status=_bounded(vps.service_status),
+        os=_bounded(_os(vps.operating_system)),
         cpu_cores=resources and resources.cpu_cores,
         memory_gb=resources and resources.memory_gb,
         storage_gb=resources and resources.storage_gb,
@@ -197,7 +231,11 @@ def _summary(vps: Vps) -> VpsSummary:
 def _shown(value: str | float | None) -> str:
     if value is None:
         return "unknown"
-    return one_line(value) if isinstance(value, str) else f"{value:g}"
+    return value if isinstance(value, str) else f"{value:g}"
+
+
+def _bounded(text: str | None) -> str | None:
+    return None if text is None else one_line(text, _NAME_MAX)
 
 
 def _os(system: OperatingSystem | None) -> str | None:

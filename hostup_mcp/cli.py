@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Literal, NoReturn
+from typing import TYPE_CHECKING, Literal, NoReturn, cast
 
 import click
 
 if TYPE_CHECKING:
     from hostup_mcp.config import ConfigError, Settings
     from hostup_mcp.execution.journal import JournalError
+    from hostup_mcp.transports import StdoutFailed
 
 
 @click.group(
@@ -40,22 +41,30 @@ def main(
     Without a command it serves MCP on stdin and stdout, for a client that starts it. The API key
     comes from HOSTUP_API_KEY or HOSTUP_API_KEY_FILE; config.example.toml shows every setting.
     """
-    if context.invoked_subcommand is not None:
-        return
     options = {
         ("hostup", "base_url"): base_url,
         ("hostup", "api_key_file"): api_key_file,
         ("state", "dir"): state_dir,
         ("server", "log_level"): log_level,
     }
-    serve(_settings({key: value for key, value in options.items() if value}, config))
+    given = {key: value for key, value in options.items() if value is not None}
+    if context.invoked_subcommand is None:
+        serve(_settings(given, config))
+    elif given or config is not None:
+        raise click.UsageError(
+            f"These options are for serving; {context.invoked_subcommand} takes its own."
+        )
 
 
 def serve(settings: Settings) -> None:
     """Serve MCP on stdio."""
     from hostup_mcp.execution.journal import JournalError
-    from hostup_mcp.transports import serve_stdio
+    from hostup_mcp.transports import StdoutFailed, serve_stdio
 
+    # Python sets them to None where the descriptors are closed, whatever their types say.
+    if None in (cast("object", sys.stdin), cast("object", sys.stdout)):
+        click.echo("hostup-mcp: stdin_closed: MCP on stdio needs stdin and stdout.", err=True)
+        sys.exit(2)
     if sys.stdin.isatty():
         click.echo(
             "Serving MCP on stdin and stdout; an MCP client is meant to start this. "
@@ -66,6 +75,8 @@ def serve(settings: Settings) -> None:
         serve_stdio(settings)
     except JournalError as error:
         _fail(error)
+    except StdoutFailed as error:
+        _fail(error, 1)
 
 
 @main.command()
@@ -115,6 +126,6 @@ def _settings(options: dict[tuple[str, str], str], config: str | None) -> Settin
         _fail(error)
 
 
-def _fail(error: ConfigError | JournalError) -> NoReturn:
+def _fail(error: ConfigError | JournalError | StdoutFailed, exit_code: int = 2) -> NoReturn:
     click.echo(f"hostup-mcp: {error.code}: {error.message} {error.advice}", err=True)
-    sys.exit(2)
+    sys.exit(exit_code)

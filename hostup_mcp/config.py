@@ -12,7 +12,6 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, cast
-from urllib.parse import urlsplit
 
 import platformdirs
 from pydantic import (
@@ -24,7 +23,7 @@ from pydantic import (
     ValidationError,
 )
 
-from hostup_mcp.hostup.http import is_loopback
+from hostup_mcp.hostup.origin import parse_origin
 
 _APP = "hostup-mcp"
 _PREFIX = "HOSTUP_MCP__"
@@ -51,16 +50,6 @@ class ConfigError(Exception):
         self.advice = advice
 
 
-def _origin(url: str) -> str:
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    secure = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
-    bare = not (parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc)
-    if not (secure and host and bare) or (parts.port or 1) < 1:
-        raise ValueError("not an origin")
-    return f"{parts.scheme}://{parts.netloc}"
-
-
 def _plain_key(key: SecretStr) -> SecretStr:
     text = key.get_secret_value().strip()
     # Anything else cannot stand in a header, and the HTTP library would quote it in an error.
@@ -69,11 +58,24 @@ def _plain_key(key: SecretStr) -> SecretStr:
     return SecretStr(text)
 
 
+def _user_path(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("not a path")
+    try:
+        return str(Path(text).expanduser())
+    except RuntimeError:  # ~ of a user who does not exist
+        raise ValueError("not a path") from None
+
+
+_PathText = Annotated[str, Field(min_length=1), AfterValidator(_user_path)]
 _Seconds = Annotated[float, Field(ge=1, le=600, description="a number of seconds from 1 to 600")]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    # Inputs stay out of pydantic's errors: they may be a secret.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True
+    )
 
 
 class HostUpSettings(_Section):
@@ -81,13 +83,13 @@ class HostUpSettings(_Section):
 
     base_url: Annotated[
         str,
-        AfterValidator(_origin),
+        AfterValidator(parse_origin),
         Field(description="https://HOST or https://HOST:PORT, or http:// on a loopback address"),
     ] = "https://cloud.hostup.se"
     api_key: Annotated[SecretStr, AfterValidator(_plain_key)] | None = Field(
         default=None, description="a key of printable ASCII characters without blanks"
     )
-    api_key_file: Annotated[str, Field(min_length=1)] | None = Field(
+    api_key_file: _PathText | None = Field(
         default=None, description="the path of a file that holds the key"
     )
     connect_timeout_seconds: _Seconds = 10.0
@@ -106,6 +108,9 @@ class ExecutionSettings(_Section):
     poll_longest_seconds: Annotated[
         float, Field(ge=0.2, le=60, description="a number of seconds from 0.2 to 60")
     ] = 15.0
+    retry_after_longest_seconds: Annotated[
+        float, Field(ge=1, le=86400, description="a number of seconds from 1 to 86400")
+    ] = 900.0
     lost_after_seconds: Annotated[
         float, Field(ge=1, le=3600, description="a number of seconds from 1 to 3600")
     ] = 15.0
@@ -131,14 +136,12 @@ class ServerSettings(_Section):
 class StateSettings(_Section):
     """Where the journal is kept."""
 
-    dir: Annotated[str, Field(min_length=1)] | None = Field(
-        default=None, description="the path of a folder"
-    )
+    dir: _PathText | None = Field(default=None, description="the path of a folder")
 
     @property
     def path(self) -> Path:
         """The folder; the user's own state folder unless set."""
-        return Path(self.dir).expanduser() if self.dir else platformdirs.user_state_path(_APP)
+        return Path(self.dir) if self.dir else platformdirs.user_state_path(_APP)
 
 
 class Settings(_Section):
@@ -176,6 +179,8 @@ def load(
     Raises:
         ConfigError: for the first thing that cannot be understood.
     """
+    for (section, key), raw in options.items():
+        _require_text(raw, f"command line: {section}.{key}")
     layers = [
         {key: _Value(raw=raw, place="command line") for key, raw in options.items()},
         _environment(environ),
@@ -193,9 +198,14 @@ def load(
 
 
 def _config_path(option: str | None, environ: Mapping[str, str]) -> Path | None:
-    named = option or environ.get("HOSTUP_MCP_CONFIG")
-    if named:
-        return Path(named).expanduser()
+    named = environ.get("HOSTUP_MCP_CONFIG") if option is None else option
+    if named or option is not None:
+        try:
+            return Path(_user_path(named or ""))
+        except ValueError:
+            raise ConfigError(
+                f"{named!a} is not the path of a configuration file.", "Give another path."
+            ) from None
     default = platformdirs.user_config_path(_APP) / "config.toml"
     return default if default.is_file() else None
 
@@ -206,14 +216,26 @@ def _environment(environ: Mapping[str, str]) -> dict[tuple[str, str], _Value]:
         if name.startswith(_PREFIX):
             section, _, key = name.removeprefix(_PREFIX).lower().partition("__")
             where = (section, key)
-            _require_known(where, f"environment variable {name}")
+            _require_known(where, f"environment variable {name}", raw)
         elif name in _VARIABLES:
             where = _VARIABLES[name]
         else:
             continue
-        if raw:  # hosts pass an empty string for a variable that their user left out
-            layer[where] = _Value(raw=raw, place=f"environment variable {name}")
+        if not raw:
+            continue  # hosts pass an empty string for a variable that their user left out
+        _require_text(raw, f"environment variable {name}")
+        layer[where] = _Value(raw=raw, place=f"environment variable {name}")
     return layer
+
+
+def _require_text(raw: str, place: str) -> None:
+    """Refuse bytes that are no UTF-8; the system hands them over as lone surrogates."""
+    try:
+        raw.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(
+            f"{place} is not valid UTF-8 (value not shown).", "Write it again, as plain text."
+        ) from None
 
 
 def _file(path: Path | None) -> dict[tuple[str, str], _Value]:
@@ -230,16 +252,21 @@ def _file(path: Path | None) -> dict[tuple[str, str], _Value]:
         raise ConfigError(
             f"{place} is not valid TOML ({error}).", "See config.example.toml for the form."
         ) from None
+    except RecursionError:
+        raise ConfigError(
+            f"{place} is not valid TOML (too deep).", "See config.example.toml for the form."
+        ) from None
     layer: dict[tuple[str, str], _Value] = {}
     for section, table in document.items():
-        if section not in Settings.model_fields or not isinstance(table, dict):
+        if not isinstance(table, dict):
             raise ConfigError(
-                f"{place} has {section}, which is no section.",
-                f"Sections are: {', '.join(Settings.model_fields)}.",
+                f"{place}: {section} = {table!r} stands outside a section.",
+                f"Sections are: {', '.join(f'[{name}]' for name in Settings.model_fields)}.",
             )
         for key, raw in cast("dict[str, object]", table).items():
-            _require_known((section, key), place)
+            _require_known((section, key), place, raw)
             layer[section, key] = _Value(raw=raw, place=place)
+        _section_or_stop(section, place)
     _validate(layer, strict=True)
     return layer
 
@@ -249,16 +276,24 @@ def _section(name: str) -> type[BaseModel] | None:
     return cast("type[BaseModel]", field.annotation) if field else None
 
 
-def _require_known(where: tuple[str, str], place: str) -> None:
-    section = _section(where[0])
+def _section_or_stop(name: str, place: str) -> type[BaseModel]:
+    section = _section(name)
     if section is None:
         raise ConfigError(
-            f"{place}: there is no section {where[0]}.",
+            f"{place}: there is no section {name!a}.",
             f"Sections are: {', '.join(Settings.model_fields)}.",
         )
+    return section
+
+
+def _require_known(where: tuple[str, str], place: str, raw: object) -> None:
+    section = _section_or_stop(where[0], place)
     if where[1] not in section.model_fields:
+        # A misspelled name may hold what was meant as a secret.
+        hidden = any(word in where[1].lower() for word in ("key", "token", "secret", "pass"))
+        shown = "not shown" if hidden else ascii(raw)
         raise ConfigError(
-            f"{place}: section {where[0]} has no key {where[1]}.",
+            f"{place}: section {where[0]} has no key {where[1]!a} (value: {shown}).",
             f"Its keys are: {', '.join(section.model_fields)}.",
         )
 
@@ -269,15 +304,17 @@ def _validate(values: Mapping[tuple[str, str], _Value], *, strict: bool = False)
     for (section, key), value in values.items():
         tree.setdefault(section, {})[key] = value.raw
     try:
-        # JSON mode is strict about types and still reads a path or a secret from a string.
-        return Settings.model_validate_json(json.dumps(tree, default=repr), strict=strict)
+        # JSON mode is strict about types and still reads a secret from a string. TOML's dates
+        # have no JSON form; an empty object stands for them, which no setting accepts.
+        return Settings.model_validate_json(json.dumps(tree, default=lambda _: {}), strict=strict)
     except ValidationError as error:
-        section, key = (str(part) for part in error.errors(include_url=False)[0]["loc"][:2])
+        where = error.errors(include_url=False, include_input=False)[0]["loc"][:2]
+    section, key = (str(part) for part in where)
     value = values[section, key]
     model = _section(section)
     accepted = model.model_fields[key].description if model else ""
     hidden = (section, key) in _SECRETS or "@" in str(value.raw)  # user:password@host
-    shown = "(not shown)" if hidden else repr(value.raw)
+    shown = "(not shown)" if hidden else ascii(value.raw)
     raise ConfigError(
         f"{value.place}: {section}.{key} = {shown} is not accepted.", f"Accepted: {accepted}."
     )
@@ -287,16 +324,18 @@ def _with_key_file(settings: Settings, values: Mapping[tuple[str, str], _Value])
     hostup = settings.hostup
     if hostup.api_key is not None or hostup.api_key_file is None:
         return settings
-    path = Path(hostup.api_key_file).expanduser()
+    path = Path(hostup.api_key_file)
     place = f"{values['hostup', 'api_key_file'].place}: hostup.api_key_file = {str(path)!r}"
     try:
         with path.open("rb") as file:
-            content = file.read(_KEY_MAX_BYTES)
+            content = file.read(_KEY_MAX_BYTES + 1)
     except OSError as error:
         raise ConfigError(
             f"{place} cannot be read ({error.strerror}).", "Give the path of a file with the key."
         ) from None
     try:
+        if len(content) > _KEY_MAX_BYTES:
+            raise ValueError("too long")  # noqa: TRY301
         key = _plain_key(SecretStr(content.decode("ascii")))
     except ValueError:
         raise ConfigError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 
@@ -9,12 +10,16 @@ import sys
 class _RedactingFormatter(logging.Formatter):
     def __init__(self, secret: str) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
-        self._secret = secret
+        # A library may log it as a repr or as JSON, where some characters are escaped.
+        forms = {secret, repr(secret)[1:-1], json.dumps(secret)[1:-1]} if secret else set[str]()
+        self._secrets = sorted(forms, key=len, reverse=True)
 
     def format(self, record: logging.LogRecord) -> str:
         """The finished line, traceback and all, without the secret."""
         line = super().format(record)
-        return line.replace(self._secret, "[redacted]") if self._secret else line
+        for secret in self._secrets:
+            line = line.replace(secret, "[redacted]")
+        return line
 
 
 def configure(level: str, secret: str) -> None:

@@ -79,7 +79,7 @@ class ToolService:
         try:
             return await self._calls[name](_Arguments(name, arguments), send)
         except ArgumentError as fault:
-            return answers.error("argument_invalid", str(fault), "Nothing was sent.")
+            return answers.error("argument_invalid", str(fault), "Nothing was sent to HostUp.")
         except (HostUpError, JournalError) as fault:
             return answers.request_failed(fault)
         except Exception:  # a bug of ours must not end the connection
@@ -116,20 +116,19 @@ class ToolService:
     async def _vps_exec_result(self, arguments: _Arguments, send: Send) -> types.CallToolResult:
         wanted = arguments.read(VpsExecResultArguments)
         if wanted.exec_id:
-            execution = await self._runner.get(wanted.exec_id)
-            if execution is None:
+            job = await self._runner.resume(wanted.exec_id)
+            if job is None:
                 return answers.error(
                     "exec_id_unknown",
                     "There is no command with this exec_id.",
                     "Take exec_id from vps_exec's answer, or give vps_id and pid.",
                 )
-            if wanted.vps_id not in ("", execution.vps_id) or wanted.pid not in (0, execution.pid):
+            if wanted.vps_id not in ("", job.execution.vps_id) or wanted.pid not in (0, job.pid):
                 raise ArgumentError("exec_id belongs to another vps_id or pid: give exec_id alone.")
         elif wanted.vps_id and wanted.pid:
-            execution = await self._runner.find(wanted.vps_id, wanted.pid)
+            job = await self._runner.follow(wanted.vps_id, wanted.pid)
         else:
             raise ArgumentError("exec_id is required, or vps_id and pid together.")
-        job = await self._runner.resume(execution)
         return await self._answer(job, wanted.wait_seconds, send, ask_now=True)
 
     async def _answer(

@@ -12,7 +12,9 @@ from typing import Annotated, Final, Literal, cast
 import mcp_types as types
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
 
-from hostup_mcp.hostup.models import COMMAND_MAX_CHARACTERS, LIST_LIMIT_MAX
+from hostup_mcp.hostup.agent import COMMAND_MAX_CHARACTERS
+from hostup_mcp.hostup.models import CURSOR_MAX_CHARACTERS, LIST_LIMIT_MAX
+from hostup_mcp.output.clean import one_line
 
 WAIT_MAX_SECONDS: Final = 240
 PID_MAX: Final = 2**32 - 1  # Windows; Linux has far fewer
@@ -36,7 +38,8 @@ _Wait = Annotated[
     Field(
         ge=0,
         le=WAIT_MAX_SECONDS,
-        description="Seconds to wait for the end; then status running comes back",
+        description="Seconds to wait for the end; then status running comes back. "
+        "Starting it may take 5 more",
     ),
     BeforeValidator(_whole),
 ]
@@ -52,9 +55,9 @@ class ListVpsArguments(_Arguments):
     name: Annotated[str, Field(max_length=255, description="Exact display name")] = ""
     primary_ip: Annotated[str, Field(max_length=64, description="Exact address")] = ""
     limit: Annotated[int, Field(ge=1, le=LIST_LIMIT_MAX), BeforeValidator(_whole)] = 50
-    cursor: Annotated[str, Field(max_length=2048, description="next_cursor of the page before")] = (
-        ""
-    )
+    cursor: Annotated[
+        str, Field(max_length=CURSOR_MAX_CHARACTERS, description="next_cursor of the page before")
+    ] = ""
 
 
 class VpsExecArguments(_Arguments):
@@ -117,6 +120,7 @@ class ExecResult(_Result):
     exit_code: Annotated[
         int | None, Field(description="null while running, or after an abnormal end")
     ]
+    signal: Annotated[int | None, Field(description="What ended it, where HostUp says")]
     stdout: str
     stderr: str
     elapsed_seconds: float
@@ -223,7 +227,8 @@ def argument_error(tool: str, model: type[BaseModel], error: ValidationError) ->
     properties = compact_schema(model, "validation")["properties"]
     rules = cast("dict[str, Schema]", properties)
     if name not in rules:
-        return f"{name[:64]} is not an argument of {tool}; its arguments are {', '.join(rules)}."
+        known = ", ".join(rules)
+        return f"{one_line(name, 64)} is not an argument of {tool}; its arguments are {known}."
     need = "is required" if first["type"] == "missing" else "must be"
     return f"{name} {need}{':' if need == 'is required' else ''} {_rule(rules[name])}."
 

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from hostup_mcp import logs
 from hostup_mcp.config import Settings
 from hostup_mcp.execution.journal import Journal
-from hostup_mcp.execution.runner import Runner
+from hostup_mcp.execution.runner import Patience, Runner
 from hostup_mcp.execution.schedule import Schedule
 from hostup_mcp.hostup.client import HostUpClient
 from hostup_mcp.hostup.http import HttpTransport, Timeouts
@@ -27,24 +27,41 @@ from hostup_mcp.server import ToolService, build
 _logger = logging.getLogger(__name__)
 
 
+class StdoutFailed(Exception):
+    """stdout takes nothing more, for a reason other than a client that has gone."""
+
+    code = "stdout_failed"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.message = f"Answers cannot be written to stdout ({reason})."
+        self.advice = "Check what stdout is connected to."
+
+
 def serve_stdio(settings: Settings) -> None:
     """Serve one client on stdin and stdout, until its end of stdin or a signal.
 
     Raises:
         JournalError: the state folder cannot be used.
+        StdoutFailed: answers cannot be written, though the client is there.
     """
     key = settings.hostup.api_key
     logs.configure(settings.server.log_level, key.get_secret_value() if key else "")
     if key is None:
         _logger.warning("no API key: the tools are listed, and every call will say so")
     journal = Journal(settings.state.path / "journal.sqlite3")
+    failure: StdoutFailed | None = None
     try:
         anyio.run(_serve, settings, journal, key)
     except* (BrokenPipeError, anyio.BrokenResourceError):
         # A client that goes away first breaks the pipe under an answer; that is no error of ours.
         _logger.info("the client went away")
+    except* OSError as errors:
+        failure = StdoutFailed(str(errors.exceptions[0]))
     finally:
         journal.close()
+    if failure is not None:
+        raise failure
 
 
 async def _serve(settings: Settings, journal: Journal, key: SecretStr | None) -> None:
@@ -53,8 +70,12 @@ async def _serve(settings: Settings, journal: Journal, key: SecretStr | None) ->
         first=settings.execution.poll_first_seconds,
         longest=settings.execution.poll_longest_seconds,
     )
+    patience = Patience(
+        lost_after=settings.execution.lost_after_seconds,
+        retry_after_longest=settings.execution.retry_after_longest_seconds,
+    )
     async with anyio.create_task_group() as tasks:
-        runner = Runner(client, journal, schedule, settings.execution.lost_after_seconds, tasks)
+        runner = Runner(client, journal, tasks, schedule, patience)
         server = build(ToolService(client, runner, settings.output.max_characters))
         if sys.platform != "win32":
             tasks.start_soon(_stop_on_signal, runner, journal)

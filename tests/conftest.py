@@ -11,7 +11,7 @@ from typing import Any
 import hypothesis
 import pytest
 
-from hostup_mcp.hostup.http import is_loopback
+from hostup_mcp.hostup.origin import is_loopback
 from hostup_mcp.sandbox.guests import LocalGuest
 from hostup_mcp.sandbox.qga import QgaGuest, find_qemu_ga
 from hostup_mcp.sandbox.serving import Sandbox, fleet

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -58,6 +59,9 @@ def test_the_version() -> None:
         ([], {"HOSTUP_API_KEY": "two words"}, "hostup.api_key = (not shown) is not accepted"),
         (["--log-level", "loud"], {}, "Invalid value for '--log-level'"),
         (["nosuch"], {}, "No such command 'nosuch'"),
+        (["--base-url", ""], {}, "command line: hostup.base_url = '' is not accepted"),
+        (["--config", ""], {}, "cannot be read (Is a directory)"),
+        (["--base-url", "https://x.example", "demo"], {}, "These options are for serving"),
         (["sandbox", "--port", "99999"], {}, "Invalid value for '--port'"),
     ],
 )
@@ -70,6 +74,34 @@ def test_a_wrong_start_is_one_clear_message_and_exit_code_2(
     assert "Traceback" not in ran.stderr
     assert "two words" not in ran.stderr
     assert ran.stdout == ""
+
+
+@pytest.mark.parametrize("redirect", ["<&-", ">&-"])
+def test_without_stdin_or_stdout_it_says_so(redirect: str, tmp_path: Path) -> None:
+    line = f"exec {sys.executable} -m hostup_mcp --state-dir {tmp_path} {redirect}"
+    ran = subprocess.run(["/bin/sh", "-c", line], stderr=subprocess.PIPE, text=True, check=False)
+    assert (ran.returncode, ran.stderr.count("\n")) == (2, 1)
+    assert "stdin_closed" in ran.stderr
+
+
+def test_a_stdout_that_takes_nothing_ends_the_server_without_a_traceback(tmp_path: Path) -> None:
+    hello = json.dumps(
+        {
+            "jsonrpc": "2.0",
+            "id": 1,
+            "method": "initialize",
+            "params": {
+                "protocolVersion": "2025-11-25",
+                "capabilities": {},
+                "clientInfo": {"name": "x", "version": "1"},
+            },
+        }
+    )
+    line = f"echo '{hello}' | {sys.executable} -m hostup_mcp --state-dir {tmp_path} >/dev/full"
+    ran = subprocess.run(["/bin/sh", "-c", line], stderr=subprocess.PIPE, text=True, check=False)
+    assert ran.returncode == 1
+    assert "Traceback" not in ran.stderr
+    assert "stdout_failed" in ran.stderr
 
 
 def test_options_reach_the_server(tmp_path: Path) -> None:

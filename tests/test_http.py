@@ -24,6 +24,7 @@ from hostup_mcp.hostup.errors import (
     TlsFailed,
 )
 from hostup_mcp.hostup.http import HttpTransport, Timeouts
+from hostup_mcp.hostup.origin import is_loopback
 from tests.scripted_api import Answer, ScriptedApi
 
 QUICK = Timeouts(connect=1, read=0.3, write=1, pool=1, total=2)
@@ -173,4 +174,4 @@ def test_every_name_used_of_the_http_library_is_also_in_its_continuation() -> No
     ],
 )
 def test_loopback(host: str, loopback: bool) -> None:
-    assert http.is_loopback(host) is loopback
+    assert is_loopback(host) is loopback

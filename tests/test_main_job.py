@@ -95,7 +95,7 @@ async def test_text_and_structured_content_each_carry_everything(
         )
     shown = text(result)
     for name, value in facts(result).items():
-        if name not in ("stderr", "next_poll_seconds"):
+        if name not in ("stderr", "signal", "next_poll_seconds"):
             assert str(value).strip() in shown, name
     for name in ("status", "exec_id", "vps_id", "pid", "command", "next_poll_seconds"):
         assert str(facts(running)[name]) in text(running), name
@@ -145,8 +145,8 @@ async def test_what_cannot_run_is_an_error_with_text_only(sandbox: Sandbox, tmp_
     assert "nearest_allowed: df -h" in text(refused)
     assert "status: refused" in text(refused)
     assert text(gone).startswith("exec_id_unknown: ")
-    assert text(never).startswith("hostup_not_found: ")
-    assert "status: lost" in text(never)
+    assert text(never).startswith("pid_unknown: HostUp has no result for this pid.")
+    assert "exec_id: " not in text(never)
 
 
 async def test_a_failed_command_is_a_result_and_not_an_error(

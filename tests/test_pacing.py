@@ -32,6 +32,10 @@ NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
         ({"retry-after": "7", "x-ratelimit-reset": "2026-11-24T12:00:45Z"}, 7),
         ({"retry-after": "soon", "x-ratelimit-reset": "2026-11-24T12:00:45Z"}, 45),
         ({"x-ratelimit-reset": "1790000000"}, None),
+        ({"retry-after": "Mon, 01 Jan 2024 00:00:00 +99999999999999"}, None),
+        ({"retry-after": "Mon, 01 Jan 0001 00:00:00 +2359"}, 0),
+        ({"x-ratelimit-reset": "0001-01-01T00:00:00+23:59"}, 0),
+        ({"x-ratelimit-reset": "9999-12-31T23:59:59-23:59"}, 251606865539),
     ],
 )
 def test_when_to_try_again(headers: dict[str, str], retry_after: float | None) -> None:
@@ -43,8 +47,16 @@ def test_the_counts() -> None:
     assert (limit.limit, limit.remaining, limit.reset_at) == (100, None, None)
 
 
+dates = st.from_regex(
+    r"[A-Z][a-z]{2}, \d{1,2} (Jan|Feb|Dec) \d{1,5} \d\d:\d\d:\d\d [+-]?(GMT|\d{1,20})",
+    fullmatch=True,
+)
+times = st.from_regex(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d([+-]\d\d:\d\d)?", fullmatch=True)
+
+
 @given(st.dictionaries(
-    st.sampled_from(["retry-after", "x-ratelimit-reset", "x-ratelimit-limit"]), st.text()
+    st.sampled_from(["retry-after", "x-ratelimit-reset", "x-ratelimit-limit"]),
+    st.text() | dates | times,
 ))  # fmt: skip
 def test_no_header_can_raise_or_ask_for_the_past(headers: dict[str, str]) -> None:
     retry_after = parse_rate_limit(headers, NOW).retry_after

@@ -125,6 +125,23 @@ def test_documents() -> None:
     assert read(200, b'{"a": "\xff"}') == {"a": "\ufffd"}
 
 
+def test_numbers_that_are_none_count_as_null() -> None:
+    assert read(200, b'{"a": NaN, "b": -Infinity, "c": 1e999, "d": 1.5}') == {
+        "a": None,
+        "b": None,
+        "c": None,
+        "d": 1.5,
+    }
+
+
+def test_the_older_apis_retry_time_is_read() -> None:
+    fault = error(429, {"error": "x", "code": "RATE_LIMITED", "message": "m", "retryAfter": 3})
+    assert isinstance(fault, RateLimited)
+    assert fault.rate_limit
+    assert fault.rate_limit.retry_after == 3
+    assert "in 3 seconds" in fault.advice
+
+
 def test_deep_nesting_is_an_error_and_not_a_crash() -> None:
     for depth in (500, 900, 5_000, 100_000):
         body = b'{"a":' * depth + b"1" + b"}" * depth
@@ -136,7 +153,7 @@ def test_deep_nesting_is_an_error_and_not_a_crash() -> None:
 
 def test_the_secret_is_replaced_wherever_it_stands() -> None:
     escaped = SECRET.replace("h", "\\u0068")
-    assert read(200, {SECRET: [f"x{SECRET}y"]}) == {"[redacted]": ["x[redacted]y"]}
+    assert read(200, {SECRET: [f"x{SECRET}y"]}) == {SECRET: ["x[redacted]y"]}
     assert read(200, f'{{"a": "{escaped}"}}'.encode()) == {"a": "[redacted]"}
 
 

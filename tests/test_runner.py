@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -12,9 +13,10 @@ import anyio
 import pytest
 from pydantic import SecretStr
 
+from hostup_mcp.execution import owner as owner_module
 from hostup_mcp.execution.journal import Journal, JournalError
 from hostup_mcp.execution.records import Completed, Ended, Intended, Running, Sent
-from hostup_mcp.execution.runner import Runner
+from hostup_mcp.execution.runner import Patience, Runner
 from hostup_mcp.execution.schedule import Schedule
 from hostup_mcp.hostup.client import HostUpClient
 from hostup_mcp.hostup.http import HttpTransport, Timeouts
@@ -60,7 +62,7 @@ async def running(
     http = HttpTransport(api.url, Timeouts(read=2, total=5))
     client = HostUpClient(http, SecretStr("some_key_123"))
     async with anyio.create_task_group() as tasks:
-        runner = Runner(client, journal, Schedule(), 1.0, tasks, clock)
+        runner = Runner(client, journal, tasks, Schedule(), Patience(1.0, 3.0), clock)
         try:
             yield runner
         finally:
@@ -243,39 +245,165 @@ async def test_a_fault_of_ours_ends_one_execution_and_not_the_others(
     assert isinstance(good.execution.state, Completed)
 
 
-@pytest.mark.parametrize(("age", "ends"), [(60, False), (600, True)])
-async def test_what_another_process_left_behind_is_told_truthfully_once_it_is_old(
-    scripted: ScriptedApi, journal: Journal, age: float, ends: bool
+@pytest.mark.parametrize("owner", ["dead", "alive", "this one"])
+async def test_what_was_left_behind_is_told_truthfully_once_its_owner_is_gone(
+    scripted: ScriptedApi, journal: Journal, monkeypatch: pytest.MonkeyPatch, owner: str
 ) -> None:
+    names = {
+        "dead": "4194304:1",
+        "alive": f"{os.getppid()}:",
+        "this one": owner_module.current_owner(),
+    }
+    monkeypatch.setattr("hostup_mcp.execution.journal.current_owner", lambda: names[owner])
     intended = journal.intend(VPS, "uptime")
     sent = journal.mark_sent(journal.intend(VPS, "uptime"))
-    async with running(scripted, journal, lambda: time.time() + age) as runner:
+    async with running(scripted, journal) as runner:
         for execution, kind in ((intended, "not_started"), (sent, "unknown")):
-            job = await runner.resume(execution)
+            job = await runner.resume(execution.exec_id)
+            assert job
             await job.wait(0)
             state = job.execution.state
-            if ends:
+            if owner == "alive":
+                assert state == execution.state
+            else:
                 assert isinstance(state, Ended)
                 assert (state.kind, state.code) == (kind, "interrupted")
-            else:
-                assert state == execution.state
     assert scripted.received == [], "nothing is sent again"
 
 
-async def test_a_foreign_pid_is_adopted_and_its_result_kept(
+def test_a_process_is_told_from_a_later_one_with_its_id() -> None:
+    mine = owner_module.current_owner()
+    pid, _, start = mine.partition(":")
+    assert owner_module.is_alive(mine)
+    assert owner_module.is_alive(f"{pid}:")
+    assert not owner_module.is_alive(f"{pid}:{start}0")
+    assert not owner_module.is_alive("4194304:")
+    assert not owner_module.is_alive("garbage")
+
+
+async def test_a_foreign_result_is_kept_and_a_wrong_guess_leaves_no_trace(
     scripted: ScriptedApi, journal: Journal
 ) -> None:
     answers = iter([json_answer(problem(404, "not_found"), 404), DONE])
     scripted.script = flow(lambda: next(answers))
     async with running(scripted, journal) as runner:
-        lost = await runner.resume(await runner.find(VPS, 99))
-        await lost.wait(5)
-        assert isinstance(lost.execution.state, Ended)
-        job = await runner.resume(await runner.find(VPS, 99))
+        wrong = await runner.follow(VPS, 99)
+        await wrong.wait(5)
+        assert wrong.problem
+        assert wrong.problem.code == "pid_unknown"
+        assert journal.find(VPS, 99) is None
+        job = await runner.follow(VPS, 99)
         await job.wait(5)
         assert isinstance(job.execution.state, Completed)
-        again = await runner.find(VPS, 99)
-        assert again == job.execution
+        again = await runner.follow(VPS, 99)
+        assert again.execution == job.execution == journal.find(VPS, 99)
+
+
+async def test_many_who_ask_for_one_foreign_pid_share_one_poller(
+    scripted: ScriptedApi, journal: Journal
+) -> None:
+    answers = iter([json_answer({"exited": False}), DONE])
+    gone = json_answer(problem(404, "not_found"), 404)
+    scripted.script = flow(lambda: next(answers, gone))
+    found: list[object] = []
+    async with running(scripted, journal) as runner:
+
+        async def ask() -> None:
+            job = await runner.follow(VPS, 99)
+            await job.wait(5)
+            found.append(job.execution)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(8):
+                tasks.start_soon(ask)
+    assert len(found) == 8
+    assert all(execution == found[0] for execution in found)
+    assert len(scripted.received) == 2
+
+
+async def test_callers_of_one_execution_share_one_poller(
+    scripted: ScriptedApi, journal: Journal
+) -> None:
+    answers = iter([json_answer({"exited": False})] * 2 + [DONE])
+    scripted.script = flow(lambda: next(answers))
+    async with running(scripted, journal) as runner:
+        first = await runner.start(VPS, approved())
+        second = await runner.resume(first.execution.exec_id)
+        assert second is first
+        await first.wait(5)
+    assert isinstance(first.execution.state, Completed)
+    assert len(scripted.received) == 5
+
+
+async def test_a_lost_result_that_turns_up_is_kept(scripted: ScriptedApi, journal: Journal) -> None:
+    """A guest that is frozen for a backup denies its results and has them afterwards."""
+    now: Answer = json_answer(problem(500, "internal_error"), 500)
+    scripted.script = flow(lambda: now)
+    async with running(scripted, journal) as runner:
+        job = await runner.start(VPS, approved())
+        await job.wait(5)
+        assert isinstance(job.execution.state, Ended)
+        assert job.execution.state.kind == "lost"
+        again = await runner.resume(job.execution.exec_id)
+        assert again
+        await again.wait(5)
+        assert again.execution == job.execution, "denied again, at once"
+        now = json_answer({"exited": False})
+        again = await runner.resume(job.execution.exec_id)
+        assert again
+        await again.ask_now()
+        assert isinstance(again.execution.state, Running)
+        now = DONE
+        await again.wait(5)
+    assert isinstance(again.execution.state, Completed)
+
+
+async def test_a_frozen_guest_is_not_a_denial(scripted: ScriptedApi, journal: Journal) -> None:
+    frozen = json_answer(
+        problem(500, "internal_error", "Command has been disabled: the agent is in frozen state"),
+        500,
+    )
+    until = time.monotonic() + 1.5
+    scripted.script = flow(lambda: DONE if time.monotonic() > until else frozen)
+    async with running(scripted, journal) as runner:
+        job = await runner.start(VPS, approved())
+        await job.wait(8)
+    assert isinstance(job.execution.state, Completed)
+
+
+async def test_a_retry_after_of_a_day_is_obeyed_only_up_to_the_limit(
+    scripted: ScriptedApi, journal: Journal
+) -> None:
+    limited = json_answer(problem(429, "rate_limited"), 429, Retry_After="86400")
+    answers = iter([limited, DONE])
+    scripted.script = flow(lambda: next(answers))
+    async with running(scripted, journal) as runner:
+        job = await runner.start(VPS, approved())
+        await job.wait(6)
+    assert isinstance(job.execution.state, Completed)
+
+
+async def test_a_pid_that_the_disk_refuses_is_kept_until_it_takes_it(
+    scripted: ScriptedApi, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark_running = journal.mark_running
+    refusals = iter([True, False])
+
+    def refuse_once(*arguments: object) -> object:
+        if next(refusals):
+            raise JournalError(Path("j"), "disk full")
+        return mark_running(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(journal, "mark_running", refuse_once)
+    scripted.script = flow()
+    async with running(scripted, journal) as runner:
+        job = await runner.start(VPS, approved())
+        with anyio.move_on_after(1):
+            await job.started.wait()
+        assert job.pid == 7
+        assert job.problem
+        await job.wait(5)
+    assert isinstance(job.execution.state, Completed)
 
 
 async def test_a_journal_that_another_process_holds_is_waited_for(

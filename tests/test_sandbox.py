@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from hostup_mcp.sandbox.guests import CAPTURE_MAX_BYTES, LocalGuest
+from hostup_mcp.hostup.agent import CAPTURE_MAX_BYTES
+from hostup_mcp.sandbox.guests import LocalGuest
 from hostup_mcp.sandbox.serving import DB, MAIL, WEB, Sandbox, SandboxError, fleet, make_guest
 
 

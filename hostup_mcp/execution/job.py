@@ -11,14 +11,14 @@ from hostup_mcp.execution.journal import JournalError
 from hostup_mcp.execution.records import Execution, Intended, Running, Sent
 from hostup_mcp.hostup.errors import HostUpError
 
-START_SECONDS: Final = 15.0
+START_SECONDS: Final = 5.0
 """How long a caller waits for a command to be started, even with no time to wait for its end."""
 
 _ASK_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class Fault:
     """An error that stands between an execution and its result: code, sentence, next step."""
 
     code: str
@@ -26,7 +26,7 @@ class Problem:
     advice: str
 
     @classmethod
-    def of(cls, error: HostUpError | JournalError) -> Problem:
+    def of(cls, error: HostUpError | JournalError) -> Fault:
         """The same facts, without the exception's traceback."""
         return cls(error.code, error.message, error.advice)
 
@@ -37,6 +37,9 @@ class Job:
     Attributes:
         execution: the newest record, already on disk.
         problem: the latest error, while it is not overcome.
+        pid: the process id in the guest, also while it is not on disk yet.
+        is_recorded: whether the journal has it; a foreign command is recorded once HostUp is
+            seen to know it.
         polls: requests for the result so far.
         started: set once the command runs, or never will.
         done: set once nothing more will happen here.
@@ -44,9 +47,11 @@ class Job:
         answered: set when a poll was answered; a new event for each poll.
     """
 
-    def __init__(self, execution: Execution) -> None:
+    def __init__(self, execution: Execution, *, is_recorded: bool = True) -> None:
         self.execution = execution
-        self.problem: Problem | None = None
+        self.problem: Fault | None = None
+        self.pid = execution.pid
+        self.is_recorded = is_recorded
         self.polls = 0
         self.started = anyio.Event()
         self.done = anyio.Event()
@@ -56,6 +61,7 @@ class Job:
 
     def describe(self) -> str:
         """What it is doing now, for progress: the state, the polls, and the handle."""
+        handle = f"; exec_id {self.execution.exec_id}" if self.is_recorded else ""
         match self.execution.state:
             case Intended():
                 doing = "asking whether the VPS takes commands"
@@ -65,7 +71,7 @@ class Job:
                 doing = f"running as pid {pid}, asked {self.polls} times"
             case _:
                 doing = "finished"
-        return f"{doing}; exec_id {self.execution.exec_id}"
+        return doing + handle
 
     async def wait(self, seconds: float) -> None:
         """Wait until it is done, at most so long; for its start, at least `START_SECONDS`."""

@@ -7,6 +7,7 @@ it is shown. Other processes of the same user may have the same journal open.
 from __future__ import annotations
 
 import base64
+import errno
 import secrets
 import sqlite3
 import threading
@@ -16,6 +17,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final, cast
 
+from hostup_mcp.execution.owner import current_owner
 from hostup_mcp.execution.records import (
     Completed,
     Ended,
@@ -27,10 +29,11 @@ from hostup_mcp.execution.records import (
 )
 
 _VERSION: Final = 1
-_BUSY_SECONDS: Final = 10.0
+_BUSY_SECONDS: Final = 2.0
 _COLUMNS: Final = (
-    "exec_id, vps_id, command, created_at, state, sent_at, finished_at, pid, exit_code, signal,"
-    " stdout, stderr, error_code, error_message, error_advice"
+    "exec_id, vps_id, command, created_at, owner, state, sent_at, finished_at, pid, exit_code,"
+    " signal, stdout, stderr, stdout_truncated, stderr_truncated, error_code, error_message,"
+    " error_advice"
 )
 # Output is stored as bytes: SQLite text cannot hold a lone surrogate, and a result must not be
 # lost for one.
@@ -40,6 +43,7 @@ CREATE TABLE executions (
     vps_id TEXT NOT NULL,
     command TEXT NOT NULL,
     created_at REAL NOT NULL,
+    owner TEXT NOT NULL,
     state TEXT NOT NULL CHECK (state IN
         ('intended', 'sent', 'running', 'completed', 'not_started', 'unknown', 'lost')),
     sent_at REAL,
@@ -49,6 +53,8 @@ CREATE TABLE executions (
     signal INTEGER,
     stdout BLOB,
     stderr BLOB,
+    stdout_truncated INTEGER,
+    stderr_truncated INTEGER,
     error_code TEXT,
     error_message TEXT,
     error_advice TEXT
@@ -74,6 +80,13 @@ class JournalError(Exception):
         super().__init__(f"{self.message} {self.advice}")
 
 
+class JournalBusy(JournalError):
+    """The disk has more to do than it can in the time that a caller has."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "too much is waiting to be written")
+
+
 class Journal:
     """One SQLite file. Methods block on the disk, and may be called from any thread.
 
@@ -93,6 +106,7 @@ class Journal:
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.touch(mode=0o600)
+            self._inode = path.stat().st_ino
             self._db = sqlite3.connect(
                 path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
@@ -113,6 +127,11 @@ class Journal:
         if version > _VERSION:
             raise sqlite3.DatabaseError(f"it was written by a newer version (format {version})")
 
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
     def close(self) -> None:
         """Close the file."""
         with self._lock:
@@ -120,16 +139,20 @@ class Journal:
 
     def intend(self, vps_id: str, command: str) -> Execution:
         """Record that a command is about to be run, under a new handle."""
-        execution = Execution(_new_id(), vps_id, command, self._clock(), Intended())
+        execution = Execution(
+            _new_id(), vps_id, command, self._clock(), current_owner(), Intended()
+        )
         self._insert(execution, "intended", None, None)
         return execution
 
-    def adopt(self, vps_id: str, pid: int) -> Execution:
-        """Record a command that somebody else started, so that its result can be kept."""
+    def foreign(self, vps_id: str, pid: int) -> Execution:
+        """A command that somebody else started, not recorded yet; see `adopt`."""
         now = self._clock()
-        execution = Execution(_new_id(), vps_id, "", now, Running(sent_at=now, pid=pid))
-        self._insert(execution, "running", now, pid)
-        return execution
+        return Execution(_new_id(), vps_id, "", now, current_owner(), Running(now, pid))
+
+    def adopt(self, execution: Execution) -> None:
+        """Record a foreign command, once HostUp is seen to know it."""
+        self._insert(execution, "running", execution.created_at, execution.pid)
 
     def mark_sent(self, execution: Execution) -> Execution:
         """Record that the request to start it goes out now."""
@@ -147,6 +170,8 @@ class Journal:
         signal: int | None,
         stdout: str,
         stderr: str,
+        stdout_truncated: bool = False,
+        stderr_truncated: bool = False,
     ) -> Execution:
         """Record the result. It is on disk when this returns."""
         return self._update(
@@ -157,6 +182,8 @@ class Journal:
             signal=signal,
             stdout=stdout.encode("utf-8", "surrogatepass"),
             stderr=stderr.encode("utf-8", "surrogatepass"),
+            stdout_truncated=stdout_truncated,
+            stderr_truncated=stderr_truncated,
         )
 
     def end(
@@ -190,12 +217,14 @@ class Journal:
         self, execution: Execution, state: str, sent_at: float | None, pid: int | None
     ) -> None:
         self._execute(
-            "INSERT INTO executions (exec_id, vps_id, command, created_at, state, sent_at, pid)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO executions"
+            " (exec_id, vps_id, command, created_at, owner, state, sent_at, pid)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             execution.exec_id,
             execution.vps_id,
             execution.command,
             execution.created_at,
+            execution.owner,
             state,
             sent_at,
             pid,
@@ -216,8 +245,13 @@ class Journal:
 
     def _execute(self, statement: str, *values: str | float | bytes | None) -> None:
         try:
+            if self._path.stat().st_ino != self._inode:
+                raise FileNotFoundError(errno.ENOENT, "another file is in its place")
             with self._lock:
                 self._db.execute(statement, values).close()
+        except OSError as error:
+            # What goes to a file that was deleted is not on disk.
+            raise JournalError(self._path, f"{error.strerror}; restart the server") from None
         except sqlite3.Error as error:
             raise JournalError(self._path, str(error)) from None
 
@@ -232,14 +266,14 @@ class Journal:
 
 
 _Row = tuple[
-    str, str, str, float, str, float | None, float | None, int | None, int | None, int | None,
-    bytes | None, bytes | None, str | None, str | None, str | None,
+    str, str, str, float, str, str, float | None, float | None, int | None, int | None, int | None,
+    bytes | None, bytes | None, int | None, int | None, str | None, str | None, str | None,
 ]  # fmt: skip
 
 
 def _execution(row: _Row) -> Execution:
-    exec_id, vps_id, command, created_at, name, sent_at, finished_at, pid = row[:8]
-    exit_code, signal, stdout, stderr, code, message, advice = row[8:]
+    exec_id, vps_id, command, created_at, owner, name, sent_at, finished_at, pid = row[:9]
+    exit_code, signal, stdout, stderr, cut_stdout, cut_stderr, code, message, advice = row[9:]
     state: Intended | Sent | Running | Completed | Ended
     match name:
         case "intended":
@@ -257,11 +291,13 @@ def _execution(row: _Row) -> Execution:
                 signal=signal,
                 stdout=(stdout or b"").decode("utf-8", "surrogatepass"),
                 stderr=(stderr or b"").decode("utf-8", "surrogatepass"),
+                stdout_truncated=bool(cut_stdout),
+                stderr_truncated=bool(cut_stderr),
             )
         case _:
             kind = cast("EndKind", name)
             state = Ended(kind, pid, code or "", message or "", advice or "")
-    return Execution(exec_id, vps_id, command, created_at, state)
+    return Execution(exec_id, vps_id, command, created_at, owner, state)
 
 
 def _new_id() -> str:

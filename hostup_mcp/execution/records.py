@@ -42,6 +42,8 @@ class Completed:
         signal: the signal's number where HostUp gave one.
         stdout: its text; may hold anything, lone surrogates too.
         stderr: likewise.
+        stdout_truncated: whether the guest agent kept only the first part of it.
+        stderr_truncated: likewise.
     """
 
     sent_at: float
@@ -51,6 +53,8 @@ class Completed:
     signal: int | None
     stdout: str
     stderr: str
+    stdout_truncated: bool = False
+    stderr_truncated: bool = False
 
 
 EndKind = Literal["not_started", "unknown", "lost"]
@@ -85,6 +89,7 @@ class Execution:
         vps_id: HostUp's id of the VPS.
         command: the text as sent; empty if it was started by somebody else.
         created_at: seconds since the epoch.
+        owner: the process that drives it, or drove it.
         state: what is known of it.
     """
 
@@ -92,6 +97,7 @@ class Execution:
     vps_id: str
     command: str
     created_at: float
+    owner: str
     state: Intended | Sent | Running | Completed | Ended
 
     @property

@@ -10,16 +10,19 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
 import anyio
-import anyio.to_thread
 from anyio.abc import TaskGroup
 
-from hostup_mcp.execution.job import Job, Problem
+from hostup_mcp.execution.job import Fault, Job
 from hostup_mcp.execution.journal import Journal, JournalError
+from hostup_mcp.execution.owner import current_owner, is_alive
+from hostup_mcp.execution.recorder import Recorder
 from hostup_mcp.execution.records import (
+    Completed,
     Ended,
     EndKind,
     Execution,
@@ -36,23 +39,33 @@ from hostup_mcp.hostup.errors import (
     RateLimited,
     ReplyTooLarge,
 )
-from hostup_mcp.hostup.models import CommandState
 from hostup_mcp.policy.judge import ApprovedCommand
 
 _FINISH_SECONDS: Final = 1.5
-_SAVE_AGAIN_SECONDS: Final = 2.0
 _RATE_LIMIT_SECONDS: Final = 5.0
-# Longer than the whole of a start takes at its slowest; after it, nobody is at work on it.
-_ORPHAN_SECONDS: Final = 180.0
+# A backup freezes a guest for minutes at most; after an hour its pids may name other commands.
+_LOST_IS_ASKED_AGAIN_SECONDS: Final = 3600.0
+_REASON_MAX_CHARACTERS: Final = 300
 
 _CHECK_BEFORE_REPEAT: Final = (
     "Do not send it again before you have checked whether it ran, for example by what it changes."
 )
 
-
-_Value = TypeVar("_Value")
-
 _logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long things are put up with, in seconds.
+
+    Attributes:
+        lost_after: how long HostUp must deny a started command, again and again, before its
+            result is taken for lost.
+        retry_after_longest: the longest `Retry-After` that is obeyed.
+    """
+
+    lost_after: float = 15.0
+    retry_after_longest: float = 900.0
 
 
 class Runner:
@@ -62,9 +75,9 @@ class Runner:
         self,
         client: HostUpClient,
         journal: Journal,
-        schedule: Schedule,
-        lost_after: float,
         tasks: TaskGroup,
+        schedule: Schedule,
+        patience: Patience,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """A runner for one journal.
@@ -72,20 +85,21 @@ class Runner:
         Args:
             client: the API.
             journal: where everything is kept.
-            schedule: when to poll.
-            lost_after: seconds during which HostUp must deny a started command, again and again,
-                before its result is taken for lost.
             tasks: where executions are driven; whoever owns it calls `aclose` before it ends.
+            schedule: when to poll.
+            patience: how long to go on.
             clock: seconds since the epoch.
         """
         self._client = client
         self._journal = journal
+        self._tasks = tasks
         self._schedule = schedule
-        self._lost_after = lost_after
+        self._patience = patience
         self._clock = clock
         self._jobs: dict[str, Job] = {}
+        self._foreign: dict[tuple[str, int], Job] = {}
         self._closing = anyio.Event()
-        self._tasks = tasks
+        self._recorder = Recorder(journal)
 
     async def aclose(self) -> None:
         """Stop polling, and give the requests that are under way a moment to end.
@@ -105,38 +119,31 @@ class Runner:
         Raises:
             JournalError: it could not be recorded, so it will not be sent.
         """
-        execution = await self._in_thread(partial(self._journal.intend, vps_id, command.text))
+        intend = partial(self._journal.intend, vps_id, command.text)
+        execution = await self._recorder.promptly(intend)
         return self._drive(Job(execution), command)
 
-    async def resume(self, execution: Execution) -> Job:
+    async def resume(self, exec_id: str) -> Job | None:
         """A job for an execution of the journal: the one that is at work, or a new poller.
 
-        An execution that is over gives a job that is done.
+        An execution that is over gives a job that is done. None: there is no such execution.
         """
-        if job := self._jobs.get(execution.exec_id):
+        execution = await self._recorder.promptly(partial(self._journal.get, exec_id))
+        return None if execution is None else await self._resume(execution)
+
+    async def follow(self, vps_id: str, pid: int) -> Job:
+        """A job for the newest execution with this pid, also one that somebody else started."""
+        key = (vps_id, pid)
+        if job := self._foreign.get(key):
             return job
-        job = Job(execution)
-        match execution.state:
-            case Running():
-                return self._drive(job, None)
-            case Intended() | Sent():
-                await self._close_orphan(job)
-            case _:
-                pass
-        job.close()
-        return job
-
-    async def get(self, exec_id: str) -> Execution | None:
-        """The execution with this handle, from the journal."""
-        return await self._in_thread(partial(self._journal.get, exec_id))
-
-    async def find(self, vps_id: str, pid: int) -> Execution:
-        """The newest execution with this pid; one that is not known is recorded as foreign."""
-        known = await self._in_thread(partial(self._journal.find, vps_id, pid))
-        # A foreign pid that led nowhere may by now name another foreign command.
-        if known is None or (not known.command and isinstance(known.state, Ended)):
-            return await self._in_thread(partial(self._journal.adopt, vps_id, pid))
-        return known
+        known = await self._recorder.promptly(partial(self._journal.find, vps_id, pid))
+        if known is not None:
+            return await self._resume(known)
+        if job := self._foreign.get(key):
+            return job
+        job = Job(self._journal.foreign(vps_id, pid), is_recorded=False)
+        self._foreign[key] = job
+        return self._drive(job, None)
 
     def suggest(self, execution: Execution) -> int:
         """Whole seconds after which to ask for this execution again."""
@@ -152,6 +159,23 @@ class Runner:
 
     # ------------------------------------------------------------------ the driver
 
+    async def _resume(self, execution: Execution) -> Job:
+        if job := self._jobs.get(execution.exec_id):
+            return job
+        job = Job(execution)
+        if isinstance(execution.state, Running) or self._may_be_found(execution):
+            return self._drive(job, None)
+        if isinstance(execution.state, Intended | Sent):
+            await self._close_orphan(job)
+        job.close()
+        return job
+
+    def _may_be_found(self, execution: Execution) -> bool:
+        """Whether a lost result may turn up: a frozen or restarting guest denies it for a while."""
+        state = execution.state
+        lost = isinstance(state, Ended) and state.kind == "lost" and state.pid is not None
+        return lost and self._clock() - execution.created_at < _LOST_IS_ASKED_AGAIN_SECONDS
+
     def _drive(self, job: Job, command: ApprovedCommand | None) -> Job:
         self._jobs[job.execution.exec_id] = job
         self._tasks.start_soon(self._run, job, command)
@@ -162,19 +186,20 @@ class Runner:
             if command is not None:
                 await self._start(job, command)
             job.started.set()
-            if isinstance(job.execution.state, Running):
-                await self._poll(job)
+            if job.pid is not None:
+                await self._poll(job, job.pid)
         except JournalError as error:
-            job.problem = Problem.of(error)
+            job.problem = Fault.of(error)
         except Exception:  # one execution's fault must not end the others
             _logger.exception("execution %s", job.execution.exec_id)
-            job.problem = Problem(
+            job.problem = Fault(
                 "internal_error",
                 "hostup-mcp failed in a way it should not.",
                 "Ask for the result again; the operator finds the cause in the server's log.",
             )
         finally:
             self._jobs.pop(job.execution.exec_id, None)
+            self._foreign.pop((job.execution.vps_id, job.pid or 0), None)
             job.close()
 
     async def _start(self, job: Job, command: ApprovedCommand) -> None:
@@ -182,46 +207,56 @@ class Runner:
         try:
             availability = await self._client.get_availability(vps_id)
         except HostUpError as error:
-            await self._end(job, "not_started", error.code, error.message, error.advice)
+            await self._recorder.end(job, "not_started", Fault.of(error))
             return
         if availability.available is not True:
-            reason = availability.reason or "HostUp gives no reason"
-            await self._end(
+            reason = " ".join((availability.reason or "HostUp gives no reason").split())
+            reason = reason[:_REASON_MAX_CHARACTERS].rstrip(".")
+            await self._recorder.end(
                 job,
                 "not_started",
-                "vps_unavailable",
-                f"The VPS takes no commands now: {reason.strip().rstrip('.')}.",
-                "Start the VPS, or install and start qemu-guest-agent in it, then try again.",
+                Fault(
+                    "vps_unavailable",
+                    f"The VPS takes no commands now: {reason}.",
+                    "Start the VPS, or install and start qemu-guest-agent in it, then try again.",
+                ),
             )
             return
         if job.abandoned or self._closing.is_set():
-            await self._end(
+            await self._recorder.end(
                 job,
                 "not_started",
-                "cancelled",
-                "The call was cancelled before the command was sent.",
-                "Send it again if it is still wanted.",
+                Fault(
+                    "cancelled",
+                    "The call was cancelled before the command was sent.",
+                    "Send it again if it is still wanted.",
+                ),
             )
             return
-        job.execution = await self._in_thread(partial(self._journal.mark_sent, job.execution))
+        job.execution = await self._recorder.once(partial(self._journal.mark_sent, job.execution))
+        # From here on every write is insisted on: what HostUp says now it says once.
         try:
             started = await self._client.start_command(vps_id, command.text)
         except HostUpError as error:
             if error.nothing_ran:
-                await self._end(job, "not_started", error.code, error.message, error.advice)
+                await self._recorder.end(job, "not_started", Fault.of(error))
             else:
                 message = f"It is not known whether the command ran. {error.message}"
-                await self._end(job, "unknown", error.code, message, _CHECK_BEFORE_REPEAT)
+                fault = Fault(error.code, message, _CHECK_BEFORE_REPEAT)
+                await self._recorder.end(job, "unknown", fault)
             return
         if started.pid is None:
             message = "HostUp accepted the command but gave no pid, so it may have run."
-            await self._end(job, "unknown", "pid_missing", message, _CHECK_BEFORE_REPEAT)
+            fault = Fault("pid_missing", message, _CHECK_BEFORE_REPEAT)
+            await self._recorder.end(job, "unknown", fault)
             return
-        mark = partial(self._journal.mark_running, job.execution, started.pid)
-        job.execution = await self._in_thread(mark)
+        job.pid = started.pid
+        await self._recorder.insist(
+            job, partial(self._journal.mark_running, job.execution, started.pid)
+        )
 
-    async def _poll(self, job: Job) -> None:
-        vps_id, pid = job.execution.vps_id, job.execution.pid or 0
+    async def _poll(self, job: Job, pid: int) -> None:
+        vps_id = job.execution.vps_id
         began = anyio.current_time()
         denied_since: float | None = None
         pause = self._schedule.pause(0, 0.0)
@@ -233,29 +268,62 @@ class Runner:
             try:
                 state = await self._client.get_command(vps_id, pid)
             except HostUpError as error:
+                job.problem = Fault.of(error)
                 job.answer()
-                job.problem = Problem.of(error)
                 if isinstance(error, RateLimited):
                     asked = error.rate_limit.retry_after if error.rate_limit else None
-                    pause = max(pause, asked or _RATE_LIMIT_SECONDS)
+                    obeyed = min(asked or _RATE_LIMIT_SECONDS, self._patience.retry_after_longest)
+                    pause = max(pause, obeyed)
                     hurry = False
                 elif _denies(error):
                     now = anyio.current_time()
-                    denied_since = denied_since or now
-                    foreign = not job.execution.command
-                    if foreign or now - denied_since >= self._lost_after:
-                        await self._give_up(job, error)
+                    denied_since = now if denied_since is None else denied_since
+                    if await self._denied(job, error, now - denied_since):
                         return
-                    pause = min(pause, max(self._lost_after / 8, self._schedule.shortest))
+                    pause = min(pause, max(self._patience.lost_after / 8, self._schedule.shortest))
                 elif not error.transient:
                     return
                 continue
             job.problem = None
             denied_since = None
+            if not job.is_recorded:
+                await self._recorder.adopt(job)
+            elif isinstance(job.execution.state, Ended):  # taken for lost, and here after all
+                again = partial(self._journal.mark_running, job.execution, pid)
+                await self._recorder.insist(job, again)
             if state.exited:
-                await self._save(job, state)
+                await self._recorder.complete(job, state)
                 return
             job.answer()
+
+    async def _denied(self, job: Job, error: HostUpError, seconds: float) -> bool:
+        """HostUp has no result to give, for so long now: whether that is the end of it."""
+        other = await self._recorder.once(partial(self._journal.get, job.execution.exec_id))
+        if other is not None and isinstance(other.state, Completed):
+            # Another process read the result, and put it where it belongs.
+            job.execution, job.problem = other, None
+            return True
+        if not job.is_recorded:
+            job.problem = Fault(
+                "pid_unknown",
+                f"HostUp has no result for this pid. {error.message}",
+                "It never was a command here, or its result was read already; vps_exec's exec_id "
+                "is the way to a result that this server has read.",
+            )
+            return True
+        if isinstance(job.execution.state, Ended):
+            job.problem = None
+            return True
+        if seconds < self._patience.lost_after:
+            return False
+        message = f"The command was started, and HostUp no longer has its result. {error.message}"
+        advice = (
+            "It may have been read elsewhere, or the VPS or its agent was restarted; check in the "
+            "VPS what the command did. After a backup of the VPS, ask again."
+        )
+        await self._recorder.end(job, "lost", Fault(error.code, message, advice))
+        job.problem = None
+        return True
 
     async def _pause(self, job: Job, seconds: float, *, hurry: bool) -> bool:
         """Sleep, less if somebody asks and haste is allowed; True if the runner is closing."""
@@ -266,62 +334,28 @@ class Runner:
                     tasks.start_soon(_cancel_after, event, tasks.cancel_scope)
         return self._closing.is_set()
 
-    async def _save(self, job: Job, state: CommandState) -> None:
-        """Put the result on disk, however long the disk refuses: HostUp will not repeat it."""
-        save = partial(
-            self._journal.complete,
-            job.execution,
-            exit_code=state.exit_code,
-            signal=state.signal,
-            stdout=state.stdout,
-            stderr=state.stderr,
-        )
-        while True:
-            try:
-                job.execution = await self._in_thread(save)
-            except JournalError as error:
-                job.problem = Problem.of(error)
-                await anyio.sleep(_SAVE_AGAIN_SECONDS)
-            else:
-                job.problem = None
-                return
-
-    async def _give_up(self, job: Job, error: HostUpError) -> None:
-        await self._end(
-            job,
-            "lost",
-            error.code,
-            f"The command was started, and HostUp no longer has its result. {error.message}",
-            "It may have been read elsewhere, or the VPS or its agent was restarted; check in the "
-            "VPS what the command did.",
-        )
-
     async def _close_orphan(self, job: Job) -> None:
-        """An execution that nobody drives here: say what is certain, once it is old enough."""
+        """An execution that nobody drives here: say what is certain, once its owner is gone."""
         execution = job.execution
-        since = execution.created_at
-        if self._clock() - since < _ORPHAN_SECONDS:
+        if execution.owner != current_owner() and is_alive(execution.owner):
             return
         if isinstance(execution.state, Intended):
-            await self._end(
-                job,
-                "not_started",
+            kind: EndKind = "not_started"
+            fault = Fault(
                 "interrupted",
-                "The server stopped before the command was sent.",
+                "The command was not sent: the server stopped, or could not go on, before.",
                 "Send it again if it is still wanted.",
             )
         else:
-            message = "The server stopped while the command was being sent, so it may have run."
-            await self._end(job, "unknown", "interrupted", message, _CHECK_BEFORE_REPEAT)
-
-    async def _end(self, job: Job, kind: EndKind, code: str, message: str, advice: str) -> None:
-        end = partial(
-            self._journal.end, job.execution, kind, code=code, message=message, advice=advice
-        )
-        job.execution = await self._in_thread(end)
-
-    async def _in_thread(self, call: Callable[[], _Value]) -> _Value:
-        return await anyio.to_thread.run_sync(call)
+            kind = "unknown"
+            fault = Fault(
+                "interrupted",
+                "The server stopped, or could not go on, while the command was being sent, so it "
+                "may have run.",
+                _CHECK_BEFORE_REPEAT,
+            )
+        with anyio.move_on_after(_FINISH_SECONDS):
+            await self._recorder.end(job, kind, fault)
 
 
 async def _cancel_after(event: anyio.Event, scope: anyio.CancelScope) -> None:
@@ -332,13 +366,14 @@ async def _cancel_after(event: anyio.Event, scope: anyio.CancelScope) -> None:
 def _denies(error: HostUpError) -> bool:
     """Whether HostUp answered for this very command, and has no result to give.
 
-    What it answers for a pid that is unknown or was read already is not documented, so every
-    error document counts but those about the key, the scope or the rate; so does a reply that
-    was received and cannot be read, since the agent has given its result away with it. An outage
-    between us and HostUp does not count, however long.
+    What it answers for a pid that is unknown or was read already is not documented, so an error
+    document with one of these statuses counts; so does a reply that was received and cannot be
+    read, since the agent has given its result away with it. An outage between us and HostUp does
+    not count, however long, nor does a frozen guest, which keeps its results (the guest agent's
+    own word, should HostUp pass it on).
     """
     if isinstance(error, MalformedReply | ReplyTooLarge):
         return True
-    if not isinstance(error, ApiError) or not error.api_code:
+    if not isinstance(error, ApiError) or not error.api_code or "frozen" in error.detail:
         return False
     return error.status in {400, 404, 409, 410, 422, 500}

@@ -10,17 +10,15 @@ from urllib.parse import quote
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from hostup_mcp.hostup import replies
-from hostup_mcp.hostup.errors import ApiKeyMissing
-from hostup_mcp.hostup.http import MAX_REPLY_BYTES, MAX_RESULT_BYTES, HttpTransport
-from hostup_mcp.hostup.models import (
+from hostup_mcp.hostup.agent import (
     AgentAvailability,
     CommandRequest,
     CommandState,
     StartedCommand,
-    Vps,
-    VpsPage,
-    VpsStatus,
 )
+from hostup_mcp.hostup.errors import ApiKeyMissing
+from hostup_mcp.hostup.http import MAX_REPLY_BYTES, MAX_RESULT_BYTES, HttpTransport
+from hostup_mcp.hostup.models import Vps, VpsPage, VpsStatus
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -30,8 +28,8 @@ _VPS = "/api/v2/vps"
 class HostUpClient:
     """HostUp's API v2, with one key, at one origin.
 
-    Every method raises a `HostUpError`, whose class tells the kind, and nothing else. No method
-    repeats a request.
+    Every method raises a `HostUpError`, whose class tells the kind. No method repeats a
+    request.
     """
 
     def __init__(self, http: HttpTransport, api_key: SecretStr | None) -> None:
@@ -116,6 +114,9 @@ class HostUpClient:
         Args:
             vps_id: the VPS.
             command: 1 to 4096 characters.
+
+        Raises:
+            ValidationError: the command is empty or longer.
         """
         body = CommandRequest(command=command).model_dump()
         path = _path(vps_id, "/agent/exec")

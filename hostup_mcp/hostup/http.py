@@ -6,7 +6,6 @@ import below; `tests/test_http.py` holds that every name used here exists there 
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import ssl
 from collections.abc import Mapping, Sequence
@@ -24,6 +23,7 @@ from hostup_mcp.hostup.errors import (
     TimedOut,
     TlsFailed,
 )
+from hostup_mcp.hostup.origin import is_loopback
 
 USER_AGENT = f"hostup-mcp/{version('hostup-mcp')}"
 
@@ -54,16 +54,6 @@ class Reply:
     status: int
     headers: Mapping[str, str]
     body: bytes
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a URL's host names this machine itself."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class HttpTransport:

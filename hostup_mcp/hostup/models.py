@@ -1,4 +1,4 @@
-"""HostUp's documented schemas, as frozen models.
+"""HostUp's documented schemas of VPSs and errors, as frozen models.
 
 Names and types are those of the pages named in each docstring. Everything is read tolerantly:
 a field that is absent or null is None, an unknown field is ignored, an unknown value of an
@@ -7,7 +7,7 @@ enumeration is kept as it is.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal
 
 from pydantic import (
     AliasChoices,
@@ -15,15 +15,14 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    model_validator,
 )
 from pydantic.alias_generators import to_camel
 
-COMMAND_MAX_CHARACTERS = 4096
-"""Longest command, in characters (post-v2-vps-id-agent-exec; the unit is not documented)."""
-
 LIST_LIMIT_MAX = 100
 """Largest `limit` of the list (get-v2-vps)."""
+
+CURSOR_MAX_CHARACTERS = 2048
+"""Longest cursor we pass on; HostUp documents no length."""
 
 PowerState = (
     Literal[
@@ -125,7 +124,7 @@ class VpsPage(HostUpModel):
     """
 
     data: tuple[Vps, ...]
-    next_cursor: str | None = None
+    next_cursor: Annotated[str, Field(max_length=CURSOR_MAX_CHARACTERS)] | None = None
 
 
 class Usage(HostUpModel):
@@ -157,81 +156,11 @@ class VpsStatus(HostUpModel):
     network: Network | None = None
 
 
-class AgentAvailability(HostUpModel):
-    """Whether commands can be run now (page get-v2-vps-id-agent-exec, without `pid`).
-
-    All fields are marked optional. Whether `available` tests more than a ping of the agent is
-    not documented; only an explicit true counts as available.
-    """
-
-    available: bool | None = None
-    reason: str | None = None
-    vm_running: bool | None = None
-
-
-class StartedCommand(HostUpModel):
-    """Reply to a started command (page post-v2-vps-id-agent-exec).
-
-    `pollUrl` is not read: the address is built from id and pid, so that no reply can send the
-    key elsewhere. `pid` is marked optional; a reply without it leaves the outcome unknown.
-    """
-
-    pid: int | None = Field(default=None, gt=0, lt=2**63)
-
-
-_Int64 = Annotated[int, Field(ge=-(2**63), lt=2**63)]
-
-
 def _text(value: object) -> object:
     return "" if value is None else value
 
 
 _Text = Annotated[str, BeforeValidator(_text)]
-
-
-class CommandState(HostUpModel):
-    """State of a command (page get-v2-vps-id-agent-exec, with `pid`).
-
-    This schema is not documented. `exited`, `stdout`, `stderr` and `exitCode` are named on other
-    pages; the older API's `exitcode` and the guest agent's own `out-data`, `err-data`, `signal`
-    and truncation marks are accepted too. A null stream is empty. `exited` without an exit code
-    means an abnormal end, never success. Where `exited` is missing, an exit code or a signal
-    stands for it; a reply that has none of the known fields is an error.
-    """
-
-    exited: bool
-    exit_code: _Int64 | None = Field(
-        default=None, validation_alias=AliasChoices("exitCode", "exitcode", "exit_code")
-    )
-    signal: _Int64 | None = None
-    stdout: _Text = Field(default="", validation_alias=AliasChoices("stdout", "out-data"))
-    stderr: _Text = Field(default="", validation_alias=AliasChoices("stderr", "err-data"))
-    stdout_truncated: bool | None = Field(
-        default=None, validation_alias=AliasChoices("out-truncated", "outTruncated")
-    )
-    stderr_truncated: bool | None = Field(
-        default=None, validation_alias=AliasChoices("err-truncated", "errTruncated")
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _infer_exited(cls, data: object) -> object:
-        if not isinstance(data, dict) or data.get("exited") is not None:  # pyright: ignore[reportUnknownMemberType]
-            return cast("object", data)
-        fields = cast("dict[str, object]", data)
-        if not fields.keys() & _STATE_FIELDS:
-            return fields
-        ended = any(fields.get(key) is not None for key in ("exitCode", "exitcode", "signal"))
-        return {**fields, "exited": ended}
-
-
-_STATE_FIELDS = {"pid", "exitCode", "exitcode", "signal", "stdout", "stderr"}
-
-
-class CommandRequest(HostUpModel):
-    """Body of the request that starts a command (page post-v2-vps-id-agent-exec)."""
-
-    command: str = Field(min_length=1, max_length=COMMAND_MAX_CHARACTERS)
 
 
 class ProblemField(HostUpModel):
@@ -245,7 +174,8 @@ class ProblemField(HostUpModel):
 class Problem(HostUpModel):
     """An RFC 7807 Problem Details document (page /errors).
 
-    The older API's `message` is accepted for `detail`. `extensions` is not documented.
+    The older API's `message` is accepted for `detail`, and its `retryAfter`, in seconds, is read
+    too. `extensions` is not documented.
     """
 
     type: _Text = ""
@@ -257,3 +187,4 @@ class Problem(HostUpModel):
     request_id: _Text = ""
     timestamp: _Text = ""
     errors: tuple[ProblemField, ...] = ()
+    retry_after: float | None = None

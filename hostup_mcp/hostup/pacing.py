@@ -57,7 +57,7 @@ def _count(text: str | None) -> int | None:
 def _iso_time(text: str | None) -> datetime | None:
     try:
         time = datetime.fromisoformat((text or "").strip())
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
@@ -68,8 +68,8 @@ def _retry_after(text: str | None, now: datetime) -> float | None:
         return float(seconds)
     try:
         date = parsedate_to_datetime((text or "").strip())
-    except ValueError:
+        if date.tzinfo is None:
+            date = date.replace(tzinfo=UTC)
+        return max(0.0, (date - now).total_seconds())
+    except (ValueError, OverflowError):
         return None
-    if date.tzinfo is None:
-        date = date.replace(tzinfo=UTC)
-    return max(0.0, (date - now).total_seconds())

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
+from math import isfinite
 from typing import Final, cast
 
 from pydantic import JsonValue, ValidationError
@@ -31,6 +33,8 @@ from hostup_mcp.hostup.pacing import RateLimit, parse_rate_limit
 
 _REDACTED = "[redacted]"
 _QUOTED_MAX = 300
+# A shorter key is no secret, and would tear holes into ordinary text.
+_SECRET_MIN = 8
 
 _KEYS = "https://cloud.hostup.se/api-management"
 _LATER = "Try again a little later; if it stays, give HostUp's support the request id."
@@ -89,7 +93,8 @@ def _parse(body: bytes, secret: str) -> tuple[JsonValue, str]:
         return None, "the body is empty"
     text = body.decode("utf-8-sig", "replace")
     try:
-        return _without(secret, cast("JsonValue", json.loads(text))), ""
+        document = cast("JsonValue", json.loads(text, parse_constant=_nothing, parse_float=_finite))
+        return (_without(secret, document) if len(secret) >= _SECRET_MIN else document), ""
     except (ValueError, RecursionError):
         pass
     start = text.lstrip()[:1]
@@ -100,13 +105,22 @@ def _parse(body: bytes, secret: str) -> tuple[JsonValue, str]:
     return None, "it is not JSON"
 
 
+def _nothing(_: str) -> None:
+    """NaN and the infinities, which are not JSON, count as null."""
+
+
+def _finite(text: str) -> float | None:
+    number = float(text)
+    return number if isfinite(number) else None
+
+
 def _without(secret: str, value: JsonValue) -> JsonValue:
     if isinstance(value, str):
         return value.replace(secret, _REDACTED)
     if isinstance(value, list):
         return [_without(secret, item) for item in value]
     if isinstance(value, dict):
-        return {key.replace(secret, _REDACTED): _without(secret, it) for key, it in value.items()}
+        return {name: _without(secret, item) for name, item in value.items()}
     return value
 
 
@@ -115,6 +129,8 @@ def _error(
 ) -> ReplyError:
     problem = _problem(document)
     status = reply.status
+    if rate_limit.retry_after is None and problem is not None and problem.retry_after is not None:
+        rate_limit = replace(rate_limit, retry_after=max(0.0, problem.retry_after))
     if problem is None and status == 403:
         return EdgeRefused(
             "HostUp's web edge refused the request (HTTP 403 without HostUp's error document); "

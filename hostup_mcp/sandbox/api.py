@@ -22,14 +22,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from hostup_mcp.hostup.models import (
+from hostup_mcp.hostup.agent import (
     COMMAND_MAX_CHARACTERS,
-    LIST_LIMIT_MAX,
     AgentAvailability,
     StartedCommand,
-    Vps,
-    VpsStatus,
 )
+from hostup_mcp.hostup.models import LIST_LIMIT_MAX, Vps, VpsStatus
 from hostup_mcp.sandbox.guests import Exit, Guest, GuestError, UnknownPid
 
 READ: Final = "read:vm"
@@ -60,7 +58,7 @@ class SandboxVps:
     guest: Guest
 
 
-class _Problem(Exception):
+class _Refused(Exception):
     def __init__(
         self,
         code: str,
@@ -102,7 +100,7 @@ class SandboxApi:
             routes=routes,
             lifespan=self._lifespan,
             exception_handlers={
-                _Problem: _on_problem,
+                _Refused: _on_problem,
                 HTTPException: _on_http_exception,
                 Exception: _on_unexpected,
             },
@@ -137,7 +135,7 @@ class SandboxApi:
         kind, _, key = request.headers.get("authorization", "").partition(" ")
         scopes = self._keys.get(key.strip()) if kind.lower() == "bearer" else None
         if scopes is None:
-            raise _Problem("unauthorized", "Authentication is required.")
+            raise _Refused("unauthorized", "Authentication is required.")
         now = time.time()
         began, used = self._windows.get(key, (now, 0))
         if now - began >= _WINDOW_SECONDS:
@@ -145,7 +143,7 @@ class SandboxApi:
         self._windows[key] = (began, used + 1)
         if used >= self._rate_limit:
             reset = began + _WINDOW_SECONDS
-            raise _Problem(
+            raise _Refused(
                 "rate_limit_exceeded",
                 "Too many requests. Retry after the limit resets.",
                 headers={
@@ -156,12 +154,12 @@ class SandboxApi:
                 },
             )
         if scope not in scopes:
-            raise _Problem("forbidden", f"The API key lacks the scope {scope}.")
+            raise _Refused("forbidden", f"The API key lacks the scope {scope}.")
 
     def _vps(self, request: Request) -> SandboxVps:
         found = self._fleet.get(request.path_params["id"])
         if found is None:
-            raise _Problem("not_found", "The requested resource could not be found.")
+            raise _Refused("not_found", "The requested resource could not be found.")
         return found
 
     async def _list(self, request: Request) -> JsonValue:
@@ -170,7 +168,7 @@ class SandboxApi:
         start = _decode_cursor(query["cursor"]) if query.get("cursor") else 0
         for value in query.getlist("include"):
             if value != "pendingMaintenance":
-                raise _Problem("invalid_request", "An include is not known.", "/include")
+                raise _Refused("invalid_request", "An include is not known.", "/include")
         found = [
             item.vps
             for item in self._fleet.values()
@@ -209,18 +207,18 @@ class SandboxApi:
         try:
             result = await guest.read(pid)
         except UnknownPid as error:
-            raise _Problem("not_found", str(error)) from None
+            raise _Refused("not_found", str(error)) from None
         return {"exited": False} if result is None else _result(pid, result)
 
     async def _exec(self, request: Request) -> JsonValue:
         item = self._vps(request)
         command = await _command(request)
         if not (await item.guest.availability()).available:
-            raise _Problem("vps_not_ready", "The VPS takes no commands now.")
+            raise _Refused("vps_not_ready", "The VPS takes no commands now.")
         try:
             pid = await item.guest.start(command)
         except GuestError as error:
-            raise _Problem("internal_error", str(error)) from None
+            raise _Refused("internal_error", str(error)) from None
         started = StartedCommand(pid=pid).model_dump(by_alias=True)
         return {**started, "pollUrl": f"{_BASE}/{item.vps.id}/agent/exec?pid={pid}"}
 
@@ -229,7 +227,7 @@ def _only(names: Sequence[str], request: Request) -> None:
     """Refuse other query parameters: what HostUp does with them is unknown, so none is sent."""
     for name in request.query_params:
         if name not in names:
-            raise _Problem("invalid_request", "A query parameter is not known.", f"/{name}")
+            raise _Refused("invalid_request", "A query parameter is not known.", f"/{name}")
 
 
 def _item(vps: Vps, include: Sequence[str]) -> dict[str, JsonValue]:
@@ -261,15 +259,15 @@ async def _command(request: Request) -> str:
     async for chunk in request.stream():
         body += chunk
         if len(body) > _BODY_MAX_BYTES:
-            raise _Problem("invalid_request", "The request body is too large.")
+            raise _Refused("invalid_request", "The request body is too large.")
     try:
         document = _OBJECT.validate_json(bytes(body))
     except ValidationError:
-        raise _Problem("invalid_request", "The request body is not a JSON object.") from None
+        raise _Refused("invalid_request", "The request body is not a JSON object.") from None
     command = document.get("command")
     if not isinstance(command, str) or not 1 <= len(command) <= COMMAND_MAX_CHARACTERS:
         detail = f"`command` must be a string of 1 to {COMMAND_MAX_CHARACTERS} characters."
-        raise _Problem("invalid_request", detail, "/command")
+        raise _Refused("invalid_request", detail, "/command")
     return command
 
 
@@ -280,7 +278,7 @@ def _integer(text: str, pointer: str, least: int, most: int) -> int:
     number = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else -1
     if not least <= number <= most:
         detail = f"`{pointer[1:]}` must be an integer from {least} to {most}."
-        raise _Problem("invalid_request", detail, pointer)
+        raise _Refused("invalid_request", detail, pointer)
     return number
 
 
@@ -294,12 +292,12 @@ def _decode_cursor(cursor: str) -> int:
     except ValueError:
         text = ""
     if not text.startswith("from:"):
-        raise _Problem("invalid_request", "`cursor` is not one of ours.", "/cursor")
+        raise _Refused("invalid_request", "`cursor` is not one of ours.", "/cursor")
     return _integer(text.removeprefix("from:"), "/cursor", 0, 10**9)
 
 
 async def _on_problem(request: Request, error: Exception) -> Response:
-    if not isinstance(error, _Problem):
+    if not isinstance(error, _Refused):
         raise error
     status, title = _PROBLEMS[error.code]
     document: dict[str, JsonValue] = {
@@ -324,15 +322,15 @@ async def _on_problem(request: Request, error: Exception) -> Response:
 async def _on_http_exception(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     if status == 405:
-        problem = _Problem("method_not_allowed", "The method is not allowed here.")
+        problem = _Refused("method_not_allowed", "The method is not allowed here.")
         problem.headers = dict(getattr(error, "headers", None) or {})
     else:
-        problem = _Problem("not_found", "The requested resource could not be found.")
+        problem = _Refused("not_found", "The requested resource could not be found.")
     return await _on_problem(request, problem)
 
 
 async def _on_unexpected(request: Request, _error: Exception) -> Response:
-    return await _on_problem(request, _Problem("internal_error", "An unexpected error occurred."))
+    return await _on_problem(request, _Refused("internal_error", "An unexpected error occurred."))
 
 
 def _iso(seconds: float) -> str:

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-CAPTURE_MAX_BYTES: Final = 16 * 1024 * 1024
-"""What a real agent keeps of each stream; the rest is read and thrown away."""
+from hostup_mcp.hostup.agent import CAPTURE_MAX_BYTES
 
 _CHUNK_BYTES: Final = 65536
 

@@ -17,13 +17,8 @@ from typing import Final, cast
 
 from pydantic import JsonValue
 
-from hostup_mcp.sandbox.guests import (
-    CAPTURE_MAX_BYTES,
-    Availability,
-    Exit,
-    GuestError,
-    UnknownPid,
-)
+from hostup_mcp.hostup.agent import CAPTURE_MAX_BYTES
+from hostup_mcp.sandbox.guests import Availability, Exit, GuestError, UnknownPid
 
 _START_SECONDS: Final = 10.0
 _REPLY_SECONDS: Final = 30.0
@@ -131,8 +126,9 @@ class QgaGuest:
             signal=cast("int | None", reply.get("signal")),
             stdout=out,
             stderr=err,
-            stdout_truncated=len(out) >= CAPTURE_MAX_BYTES,
-            stderr_truncated=len(err) >= CAPTURE_MAX_BYTES,
+            # Older agents show this flag with the wrong value; a full buffer is the safe sign.
+            stdout_truncated=bool(reply.get("out-truncated")) or len(out) >= CAPTURE_MAX_BYTES,
+            stderr_truncated=bool(reply.get("err-truncated")) or len(err) >= CAPTURE_MAX_BYTES,
         )
 
     async def _ask(self, command: str, arguments: _Reply | None = None) -> _Reply:

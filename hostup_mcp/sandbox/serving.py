@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import secrets
+import signal
 import socket
 import threading
 import time
@@ -137,7 +138,8 @@ class Sandbox:
 
 
 def run_sandbox(kind: GuestKind, *, port: int, rate_limit: int) -> None:
-    """Serve a sandbox until Ctrl-C, and print how to use it."""
+    """Serve a sandbox until Ctrl-C or SIGTERM, and print how to use it."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         guest = make_guest(kind)
         with Sandbox(fleet(guest), port=port, rate_limit=rate_limit) as sandbox:

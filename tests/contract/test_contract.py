@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 import pytest
 import yaml
 
-from hostup_mcp.hostup import models
+from hostup_mcp.hostup import agent, models
 from hostup_mcp.hostup.models import HostUpModel
 
 Schema = dict[str, Any]
@@ -20,12 +20,14 @@ SNAPSHOT: Final = Path(__file__).parent.parent / "tools_list.json"
 
 # Read beside the documented names, as reference pages of the older API and of the agent name them.
 TOLERATED: Final = {
-    "CommandState": {"signal", "out-truncated", "err-truncated"},
+    "CommandState": {"signal", "stdoutTruncated", "stderrTruncated"},
+    "Problem": {"retryAfter"},
 }
 
 
 def model(name: str) -> type[HostUpModel]:
-    return cast("type[HostUpModel]", getattr(models, name))
+    module = agent if hasattr(agent, name) else models
+    return cast("type[HostUpModel]", getattr(module, name))
 
 
 def wire_names(kind: type[HostUpModel]) -> dict[str, Any]:

@@ -1,0 +1,137 @@
+"""The guest agent's endpoint: what is sent to it and what it answers, as frozen models."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Final, cast
+
+from pydantic import AliasChoices, BeforeValidator, Field, model_validator
+
+from hostup_mcp.hostup.models import HostUpModel
+
+COMMAND_MAX_CHARACTERS: Final = 4096
+"""Longest command, in characters (post-v2-vps-id-agent-exec; the unit is not documented)."""
+
+CAPTURE_MAX_BYTES: Final = 16 * 1024 * 1024
+"""What the QEMU guest agent keeps of each stream; the rest is thrown away (qga/commands.c)."""
+
+
+def _not_bool(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("a boolean is no number")  # noqa: TRY004 - pydantic wants this class
+    return value
+
+
+class AgentAvailability(HostUpModel):
+    """Whether commands can be run now (page get-v2-vps-id-agent-exec, without `pid`).
+
+    All fields are marked optional. Whether `available` tests more than a ping of the agent is
+    not documented; only an explicit true counts as available. The older API's `message` is
+    accepted for `reason`.
+    """
+
+    available: bool | None = None
+    reason: str | None = Field(default=None, validation_alias=AliasChoices("reason", "message"))
+    vm_running: bool | None = None
+
+
+class StartedCommand(HostUpModel):
+    """Reply to a started command (page post-v2-vps-id-agent-exec).
+
+    `pollUrl` is not read: the address is built from id and pid, so that no reply can send the
+    key elsewhere. `pid` is marked optional; a reply without it leaves the outcome unknown.
+    """
+
+    pid: Annotated[int, Field(gt=0, lt=2**63), BeforeValidator(_not_bool)] | None = None
+
+
+# The documented name of each field first, then the older API's and the guest agent's.
+_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
+    "exited": ("exited",),
+    "exitCode": ("exitCode", "exitcode", "exit_code", "exit-code"),
+    "signal": ("signal",),
+    "stdout": ("stdout", "out-data", "out_data", "outData"),
+    "stderr": ("stderr", "err-data", "err_data", "errData"),
+    "stdoutTruncated": ("stdoutTruncated", "out-truncated", "out_truncated", "outTruncated"),
+    "stderrTruncated": ("stderrTruncated", "err-truncated", "err_truncated", "errTruncated"),
+}
+_KNOWN: Final = {"pid", "success", *(name for names in _NAMES.values() for name in names)}
+
+
+class CommandState(HostUpModel):
+    """State of a command (page get-v2-vps-id-agent-exec, with `pid`).
+
+    This schema is not documented. `exited`, `stdout`, `stderr` and `exitCode` are named on other
+    pages; the older API's names and the guest agent's own are accepted too. A result is given
+    once, so nothing but an unreadable `exited` is an error: a code or signal that is no number
+    counts as absent, output that is no text is shown as JSON. `exited` without an exit code means
+    an abnormal end, never success. Where `exited` is missing, an exit code, a signal or output
+    stands for it; an empty object is a command that runs.
+    """
+
+    exited: bool
+    exit_code: int | None = None
+    signal: int | None = None
+    stdout: str = ""
+    stderr: str = ""
+    stdout_truncated: bool = False
+    stderr_truncated: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, data: object) -> object:
+        if not isinstance(data, dict):
+            return data
+        fields = cast("dict[str, object]", data)
+        if fields and not fields.keys() & _KNOWN:
+            raise ValueError("it has none of the known fields")
+        first = {
+            field: next((fields[name] for name in names if fields.get(name) is not None), None)
+            for field, names in _NAMES.items()
+        }
+        code, signal = _number(first["exitCode"]), _number(first["signal"])
+        out, err = _output(first["stdout"]), _output(first["stderr"])
+        exited = first["exited"]
+        if exited is None:
+            exited = code is not None or signal is not None or bool(out or err)
+        return {
+            "exited": exited,
+            "exitCode": code,
+            "signal": signal,
+            "stdout": out,
+            "stderr": err,
+            "stdoutTruncated": first["stdoutTruncated"] in _TRUE or _is_full(out),
+            "stderrTruncated": first["stderrTruncated"] in _TRUE or _is_full(err),
+        }
+
+
+_TRUE: Final = (True, 1, "1", "true")
+
+
+def _number(value: object) -> int | None:
+    """A whole number of at most 64 bits, from a number or its digits; else None."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = int(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if -(2**63) <= number < 2**63 and number == float(value) else None
+
+
+def _output(value: object) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _is_full(text: str) -> bool:
+    """Whether it is as long as an agent keeps; older agents do not say that they cut."""
+    return len(text.encode("utf-8", "surrogatepass")) >= CAPTURE_MAX_BYTES
+
+
+class CommandRequest(HostUpModel):
+    """Body of the request that starts a command (page post-v2-vps-id-agent-exec)."""
+
+    command: str = Field(min_length=1, max_length=COMMAND_MAX_CHARACTERS)
