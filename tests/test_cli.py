@@ -118,16 +118,20 @@ def test_options_reach_the_server(tmp_path: Path) -> None:
     assert (state / "journal.sqlite3").exists()
 
 
-def test_the_sandbox_tells_how_to_use_it_and_what_it_does() -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_sandbox_tells_how_to_use_it_and_what_it_does(number: signal.Signals) -> None:
     process = subprocess.Popen(
         [sys.executable, "-u", "-m", "hostup_mcp", "sandbox"], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout
     lines = [process.stdout.readline() for _ in range(5)]
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     process.communicate(timeout=10)
     shown = "".join(lines)
     assert process.returncode == 0
+    folder = re.search(r", in (/\S+)\.\n", shown)
+    assert folder
+    assert not Path(folder[1]).exists(), "it cleans up"
     assert "for trying things out" in shown
     assert re.search(r"run on this machine as \S+, in /", shown)
     assert re.search(r"export HOSTUP_BASE_URL=http://127\.0\.0\.1:\d+\n", shown)
