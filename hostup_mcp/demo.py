@@ -48,7 +48,8 @@ def run_demo(kind: GuestKind) -> int:
         except (DemoError, SandboxError) as error:
             return _failed(str(error), log)
         except Exception as error:  # noqa: BLE001 - whatever it is, a newcomer gets a sentence
-            return _failed(f"{type(error).__name__}: {error}", log)
+            cause = _innermost(error)
+            return _failed(f"{type(cause).__name__}: {cause}", log)
     _say("All of it worked. Next: put HOSTUP_API_KEY in your MCP client's configuration (README).")
     return 0
 
@@ -155,6 +156,14 @@ def _quote(result: types.CallToolResult) -> None:
         if isinstance(block, types.TextContent):
             for line in block.text.splitlines():
                 _say(f"   | {line}")
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """What happened, out of the groups that task groups wrap it in."""
+    while isinstance(error, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        error = group.exceptions[0]
+    return error
 
 
 def _say(text: str) -> None:
