@@ -28,6 +28,12 @@ _SENTENCE_MAX: Final = 1000
 _FACT_MAX: Final = 4096
 _NAME_MAX: Final = 255
 
+_UNANSWERED: Final = Fault(
+    "hostup_unanswered",
+    "HostUp has not answered for this pid yet.",
+    "Call again with a longer wait_seconds.",
+)
+
 ErrorStatus = Literal["unknown", "lost", "refused", "unavailable"]
 
 
@@ -89,6 +95,8 @@ def execution(job: Job, runner: Runner, max_characters: int) -> types.CallToolRe
             return _ended(record, state)
         case _ if job.problem is not None:
             return _held_up(job, job.problem)
+        case _ if not job.is_recorded:
+            return _held_up(job, _UNANSWERED)
         case _:
             return _running(record, runner.elapsed(record), runner.suggest(record))
 
@@ -141,9 +149,11 @@ def _running(record: Execution, elapsed: float, ask_again: int) -> types.CallToo
         elapsed_seconds=round(elapsed, 3),
         next_poll_seconds=ask_again,
     )
+    started = "" if record.pid is not None else " (HostUp has not confirmed its start yet)"
     lines = [
-        f"running after {result.elapsed_seconds} s; there is no exit code and no output before "
-        f"the end. vps_exec_result with this exec_id waits for it; next_poll_seconds: {ask_again}",
+        f"running{started} after {result.elapsed_seconds} s; there is no exit code and no output "
+        "before the end. vps_exec_result with this exec_id waits for it; next_poll_seconds: "
+        f"{ask_again}",
         *_identity(result),
     ]
     return _result("\n".join(lines), result)

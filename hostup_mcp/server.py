@@ -116,15 +116,16 @@ class ToolService:
     async def _vps_exec_result(self, arguments: _Arguments, send: Send) -> types.CallToolResult:
         wanted = arguments.read(VpsExecResultArguments)
         if wanted.exec_id:
-            job = await self._runner.resume(wanted.exec_id)
-            if job is None:
+            execution = await self._runner.get(wanted.exec_id)
+            if execution is None:
                 return answers.error(
                     "exec_id_unknown",
                     "There is no command with this exec_id.",
                     "Take exec_id from vps_exec's answer, or give vps_id and pid.",
                 )
-            if wanted.vps_id not in ("", job.execution.vps_id) or wanted.pid not in (0, job.pid):
+            if wanted.vps_id not in ("", execution.vps_id) or wanted.pid not in (0, execution.pid):
                 raise ArgumentError("exec_id belongs to another vps_id or pid: give exec_id alone.")
+            job = await self._runner.resume(execution)
         elif wanted.vps_id and wanted.pid:
             job = await self._runner.follow(wanted.vps_id, wanted.pid)
         else:
@@ -135,9 +136,7 @@ class ToolService:
         self, job: Job, wait_seconds: int, send: Send, *, ask_now: bool = False
     ) -> types.CallToolResult:
         async with reporting(send, job.describe):
-            if ask_now:
-                await job.ask_now()
-            await job.wait(wait_seconds)
+            await job.wait(wait_seconds, ask_now=ask_now)
         return answers.execution(job, self._runner, self._max_characters)
 
 

@@ -175,3 +175,31 @@ def test_every_name_used_of_the_http_library_is_also_in_its_continuation() -> No
 )
 def test_loopback(host: str, loopback: bool) -> None:
     assert is_loopback(host) is loopback
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SSL_CERT_FILE", "/nonexistent"),
+        ("ALL_PROXY", "socks5://127.0.0.1:1"),
+        ("ALL_PROXY", "x:y"),
+    ],
+)
+async def test_an_environment_that_no_connection_can_be_made_with(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    error = await fails("https://127.0.0.2:1")
+    assert isinstance(error, NotSent)
+    assert error.nothing_ran
+
+
+async def test_a_public_host_would_be_asked_through_the_proxy(
+    monkeypatch: pytest.MonkeyPatch, scripted: ScriptedApi
+) -> None:
+    """The proxy sees only the name, in a CONNECT that it may refuse; the key is inside the TLS."""
+    scripted.always(Answer(403))
+    monkeypatch.setenv("HTTPS_PROXY", scripted.url)
+    error = await fails("https://nosuchhost.invalid")
+    assert isinstance(error, HostUpError)
+    assert scripted.received == [], "this server knows no CONNECT"

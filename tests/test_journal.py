@@ -77,10 +77,10 @@ def test_nothing_overwrites_a_result(path: Path) -> None:
 
 
 def test_an_end_without_a_result_keeps_its_reason(path: Path) -> None:
-    journal = Journal(path)
+    journal = Journal(path, lambda: 5.0)
     execution = journal.mark_running(journal.mark_sent(journal.intend(VPS, "x")), 7)
     ended = journal.end(execution, "lost", code="c", message="m", advice="a")
-    assert ended.state == Ended("lost", 7, "c", "m", "a")
+    assert ended.state == Ended("lost", 5.0, 7, "c", "m", "a")
     assert ended.pid == 7
     journal.close()
 

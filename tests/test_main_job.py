@@ -11,6 +11,7 @@ import anyio
 import pytest
 
 from hostup_mcp.sandbox.serving import DB, MAIL, WEB, Sandbox
+from tests.failing_guest import half_broken_fleet
 from tests.scripted_api import Answer, Received, ScriptedApi, json_answer
 from tests.stdio_client import LEGACY, MODERN, connect, environment, facts, text
 
@@ -145,23 +146,19 @@ async def test_what_cannot_run_is_an_error_with_text_only(sandbox: Sandbox, tmp_
     assert "nearest_allowed: df -h" in text(refused)
     assert "status: refused" in text(refused)
     assert text(gone).startswith("exec_id_unknown: ")
-    assert text(never).startswith("pid_unknown: HostUp has no result for this pid.")
+    assert text(never).startswith("pid_unknown: HostUp gives no result for this pid.")
     assert "exec_id: " not in text(never)
 
 
-async def test_a_failed_command_is_a_result_and_not_an_error(
-    sandbox: Sandbox, tmp_path: Path
-) -> None:
+async def test_a_failed_command_is_a_result_and_not_an_error(tmp_path: Path) -> None:
     """Frameworks turn isError into a retry, which would run the command again."""
-    env = environment(sandbox.base_url, sandbox.api_key, tmp_path)
-    async with connect(env) as client:
-        # Neither exists on every machine; where it does, it does not end with 0 in a sandbox.
-        result = await client.call_tool(
-            "vps_exec", {"vps_id": WEB, "command": "systemctl is-system-running"}
-        )
+    with Sandbox(half_broken_fleet()) as sandbox:
+        env = environment(sandbox.base_url, sandbox.api_key, tmp_path)
+        async with connect(env) as client:
+            result = await client.call_tool("vps_exec", {"vps_id": MAIL, "command": "uptime"})
     found = facts(result)
-    assert found["exit_code"] != 0
-    assert text(result).splitlines()[0].endswith("it reports a failure")
+    assert (found["exit_code"], found["stdout"], found["stderr"]) == (3, "partly\n", "broken\n")
+    assert text(result).splitlines()[0].endswith("exit code 3: it reports a failure")
 
 
 async def test_two_calls_for_one_command_get_the_same_result(

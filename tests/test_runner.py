@@ -10,12 +10,20 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
+import anyio.from_thread
 import pytest
 from pydantic import SecretStr
 
 from hostup_mcp.execution import owner as owner_module
 from hostup_mcp.execution.journal import Journal, JournalError
-from hostup_mcp.execution.records import Completed, Ended, Intended, Running, Sent
+from hostup_mcp.execution.records import (
+    Completed,
+    Ended,
+    Execution,
+    Intended,
+    Running,
+    Sent,
+)
 from hostup_mcp.execution.runner import Patience, Runner
 from hostup_mcp.execution.schedule import Schedule
 from hostup_mcp.hostup.client import HostUpClient
@@ -163,8 +171,7 @@ async def test_a_rate_limit_while_polling_is_waited_for(
     scripted.script = flow(poll)
     async with running(scripted, journal) as runner:
         job = await runner.start(VPS, approved())
-        await job.ask_now()
-        await job.wait(5)
+        await job.wait(5, ask_now=True)
     assert isinstance(job.execution.state, Completed)
     assert times[1] - times[0] >= 1
 
@@ -195,7 +202,7 @@ async def test_a_result_that_the_disk_refuses_is_saved_as_soon_as_it_can_be(
     scripted: ScriptedApi, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     complete = journal.complete
-    refusals = iter([True, False])
+    refusals = iter([True] * 4 + [False])
 
     def refuse_once(*arguments: object, **more: object) -> object:
         if next(refusals):
@@ -259,8 +266,7 @@ async def test_what_was_left_behind_is_told_truthfully_once_its_owner_is_gone(
     sent = journal.mark_sent(journal.intend(VPS, "uptime"))
     async with running(scripted, journal) as runner:
         for execution, kind in ((intended, "not_started"), (sent, "unknown")):
-            job = await runner.resume(execution.exec_id)
-            assert job
+            job = await runner.resume(execution)
             await job.wait(0)
             state = job.execution.state
             if owner == "alive":
@@ -328,7 +334,7 @@ async def test_callers_of_one_execution_share_one_poller(
     scripted.script = flow(lambda: next(answers))
     async with running(scripted, journal) as runner:
         first = await runner.start(VPS, approved())
-        second = await runner.resume(first.execution.exec_id)
+        second = await runner.resume(first.execution)
         assert second is first
         await first.wait(5)
     assert isinstance(first.execution.state, Completed)
@@ -344,14 +350,12 @@ async def test_a_lost_result_that_turns_up_is_kept(scripted: ScriptedApi, journa
         await job.wait(5)
         assert isinstance(job.execution.state, Ended)
         assert job.execution.state.kind == "lost"
-        again = await runner.resume(job.execution.exec_id)
-        assert again
+        again = await runner.resume(job.execution)
         await again.wait(5)
         assert again.execution == job.execution, "denied again, at once"
         now = json_answer({"exited": False})
-        again = await runner.resume(job.execution.exec_id)
-        assert again
-        await again.ask_now()
+        again = await runner.resume(job.execution)
+        await again.wait(0, ask_now=True)
         assert isinstance(again.execution.state, Running)
         now = DONE
         await again.wait(5)
@@ -387,7 +391,7 @@ async def test_a_pid_that_the_disk_refuses_is_kept_until_it_takes_it(
     scripted: ScriptedApi, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mark_running = journal.mark_running
-    refusals = iter([True, False])
+    refusals = iter([True] * 4 + [False])
 
     def refuse_once(*arguments: object) -> object:
         if next(refusals):
@@ -423,3 +427,113 @@ async def test_a_journal_that_another_process_holds_is_waited_for(
         await job.wait(5)
         other.close()
         assert isinstance(job.execution.state, Completed)
+
+
+async def test_a_result_that_the_disk_refuses_once_survives_a_shutdown(
+    scripted: ScriptedApi, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complete = journal.complete
+    refused = anyio.Event()
+
+    def refuse_once(*arguments: object, **more: object) -> object:
+        if not refused.is_set():
+            anyio.from_thread.run_sync(refused.set)
+            raise JournalError(Path("j"), "disk full")
+        return complete(*arguments, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(journal, "complete", refuse_once)
+    scripted.script = flow()
+    async with running(scripted, journal) as runner:
+        job = await runner.start(VPS, approved())
+        await refused.wait()
+    found = journal.get(job.execution.exec_id)
+    assert found
+    assert isinstance(found.state, Completed)
+
+
+async def test_who_leaves_while_the_disk_is_slow_has_nothing_sent(
+    scripted: ScriptedApi, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark_sent = journal.mark_sent
+    reached = anyio.Event()
+
+    def slowly(execution: Execution) -> Execution:
+        anyio.from_thread.run_sync(reached.set)
+        time.sleep(0.3)
+        return mark_sent(execution)
+
+    monkeypatch.setattr(journal, "mark_sent", slowly)
+    scripted.script = flow()
+    async with running(scripted, journal) as runner:
+        job = await runner.start(VPS, approved())
+        await reached.wait()
+        job.abandon()
+        await job.wait(5)
+    assert isinstance(job.execution.state, Ended)
+    assert (job.execution.state.kind, job.execution.state.code) == ("not_started", "cancelled")
+    assert [request.method for request in scripted.received] == ["GET"]
+
+
+async def test_an_own_pid_that_is_not_on_disk_yet_is_no_foreign_one(
+    scripted: ScriptedApi, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark_running = journal.mark_running
+    tries = iter(range(10))
+
+    def refuse_at_first(*arguments: object) -> object:
+        if next(tries) < 2:
+            raise JournalError(Path("j"), "disk full")
+        return mark_running(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(journal, "mark_running", refuse_at_first)
+    scripted.script = flow()
+    async with running(scripted, journal) as runner:
+        job = await runner.start(VPS, approved())
+        with anyio.move_on_after(0.7):
+            await job.started.wait()
+        assert await runner.follow(VPS, 7) is job
+        await job.wait(5)
+    assert isinstance(job.execution.state, Completed)
+
+
+async def test_a_reason_that_cannot_be_encoded_is_no_crash(
+    scripted: ScriptedApi, journal: Journal
+) -> None:
+    scripted.script = lambda _: json_answer({"available": False, "reason": "\ud800 broken"})
+    async with running(scripted, journal) as runner:
+        job = await runner.start(VPS, approved())
+        await job.wait(5)
+    assert isinstance(job.execution.state, Ended)
+    assert "\ufffd broken" in job.execution.state.message
+
+
+async def test_a_slow_probe_and_a_question_share_one_deadline(
+    scripted: ScriptedApi, journal: Journal
+) -> None:
+    scripted.script = flow(probe_delay=1.5)
+    async with running(scripted, journal) as runner:
+        job = await runner.start(VPS, approved())
+        began = time.monotonic()
+        await job.wait(0, ask_now=True)
+        assert time.monotonic() - began < 5
+    assert job.done.is_set() or isinstance(job.execution.state, Running)
+
+
+async def test_the_hour_of_asking_again_counts_from_the_loss(
+    scripted: ScriptedApi, journal: Journal
+) -> None:
+    gone = json_answer(problem(404, "not_found"), 404)
+    answer = gone
+    scripted.script = flow(lambda: answer)
+    began = time.time()
+    async with running(scripted, journal) as runner:
+        job = await runner.start(VPS, approved())
+        await job.wait(5)
+    assert isinstance(job.execution.state, Ended)
+    answer = DONE
+    for age, state in ((7200, Ended), (3000, Completed)):
+        scripted.received.clear()
+        async with running(scripted, journal, lambda: began + age) as runner:  # noqa: B023
+            again = await runner.resume(job.execution)
+            await again.wait(5)
+            assert isinstance(again.execution.state, state)

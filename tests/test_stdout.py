@@ -13,14 +13,18 @@ from typing import Any
 
 import pytest
 
-from hostup_mcp.sandbox.serving import DB, WEB, Sandbox
+from hostup_mcp.sandbox.serving import DB, MAIL, WEB, Sandbox
+from tests.failing_guest import half_broken_fleet
 from tests.scripted_api import Answer, Received, ScriptedApi, json_answer
 from tests.stdio_client import RawClient, environment
 
 
-def test_every_byte_is_a_json_rpc_message_also_with_debug_logging(
-    sandbox: Sandbox, tmp_path: Path
-) -> None:
+def test_every_byte_is_a_json_rpc_message_also_with_debug_logging(tmp_path: Path) -> None:
+    with Sandbox(half_broken_fleet()) as sandbox:
+        every_byte(sandbox, tmp_path)
+
+
+def every_byte(sandbox: Sandbox, tmp_path: Path) -> None:
     env = environment(sandbox.base_url, sandbox.api_key, tmp_path)
     with RawClient(env, "--log-level", "debug") as client:
         client.initialize()
@@ -28,8 +32,8 @@ def test_every_byte_is_a_json_rpc_message_also_with_debug_logging(
         client.call("list_vps", token=1)
         ran = client.call("vps_exec", token=2, vps_id=WEB, command="uname -a")
         assert ran["result"]["structuredContent"]["exit_code"] == 0
-        failed = client.call("vps_exec", token=3, vps_id=WEB, command="systemctl is-system-running")
-        assert failed["result"]["structuredContent"]["exit_code"] != 0
+        failed = client.call("vps_exec", token=3, vps_id=MAIL, command="uptime")
+        assert failed["result"]["structuredContent"]["exit_code"] == 3
         client.call("vps_exec", token=4, vps_id=WEB, command="sleep 2")
         client.call("vps_exec", token=5, vps_id=WEB, command="rm -rf /")
         client.call("vps_exec", token=6, vps_id=DB, command="uptime")

@@ -14,8 +14,6 @@ from hostup_mcp.hostup.errors import HostUpError
 START_SECONDS: Final = 5.0
 """How long a caller waits for a command to be started, even with no time to wait for its end."""
 
-_ASK_SECONDS: Final = 5.0
-
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -61,7 +59,8 @@ class Job:
 
     def describe(self) -> str:
         """What it is doing now, for progress: the state, the polls, and the handle."""
-        handle = f"; exec_id {self.execution.exec_id}" if self.is_recorded else ""
+        if not self.is_recorded:
+            return f"asking HostUp for pid {self.pid}"
         match self.execution.state:
             case Intended():
                 doing = "asking whether the VPS takes commands"
@@ -71,22 +70,26 @@ class Job:
                 doing = f"running as pid {pid}, asked {self.polls} times"
             case _:
                 doing = "finished"
-        return doing + handle
+        return f"{doing}; exec_id {self.execution.exec_id}"
 
-    async def wait(self, seconds: float) -> None:
-        """Wait until it is done, at most so long; for its start, at least `START_SECONDS`."""
+    async def wait(self, seconds: float, *, ask_now: bool = False) -> None:
+        """Wait until it is done, at most so long, and `START_SECONDS` at most for its start.
+
+        Args:
+            seconds: the caller's time.
+            ask_now: have the result asked for at once, whatever the schedule's pause, and wait
+                for that answer, `START_SECONDS` at most.
+        """
         began = anyio.current_time()
         with anyio.move_on_after(max(seconds, START_SECONDS)):
             await self.started.wait()
+            if ask_now and not self.done.is_set():
+                answered = self.answered
+                self.wake.set()
+                with anyio.move_on_after(START_SECONDS):
+                    await answered.wait()
         with anyio.move_on_after(max(0.0, seconds - (anyio.current_time() - began))):
             await self.done.wait()
-
-    async def ask_now(self) -> None:
-        """Have the result asked for at once, and wait for the answer, for some seconds at most."""
-        answered = self.answered
-        self.wake.set()
-        with anyio.move_on_after(_ASK_SECONDS):
-            await answered.wait()
 
     def answer(self) -> None:
         """A poll was answered."""

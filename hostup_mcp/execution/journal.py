@@ -296,7 +296,9 @@ def _execution(row: _Row) -> Execution:
             )
         case _:
             kind = cast("EndKind", name)
-            state = Ended(kind, pid, code or "", message or "", advice or "")
+            state = Ended(
+                kind, finished_at or created_at, pid, code or "", message or "", advice or ""
+            )
     return Execution(exec_id, vps_id, command, created_at, owner, state)
 
 

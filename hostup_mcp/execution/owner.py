@@ -41,5 +41,6 @@ def _start_time(pid: int) -> str:
         status = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
     except OSError:
         return ""
-    # The name, field 2, is in brackets and may hold anything.
-    return status.rpartition(")")[2].split()[19]
+    # The name, field 2, is in brackets and may hold anything; field 3 is Z for one that has ended.
+    fields = status.rpartition(")")[2].split()
+    return "" if fields[0] == "Z" else fields[19]

@@ -15,7 +15,8 @@ from hostup_mcp.execution.records import EndKind, Execution
 from hostup_mcp.hostup.agent import CommandState
 
 _BUSY_SECONDS: Final = 10.0
-_AGAIN_SECONDS: Final = 2.0
+# Well under the moment that is given on shutdown, so that a refused write is tried again.
+_AGAIN_SECONDS: Final = 0.5
 
 _Value = TypeVar("_Value")
 

@@ -67,6 +67,7 @@ class Ended:
     Attributes:
         kind: `not_started` (certainly did not run), `unknown` (may have run),
             `lost` (ran, and its result is gone).
+        ended_at: when that was found, seconds since the epoch.
         pid: the process id, if it was started.
         code: stable code of the error that ended it.
         message: that error's sentence.
@@ -74,6 +75,7 @@ class Ended:
     """
 
     kind: EndKind
+    ended_at: float
     pid: int | None
     code: str
     message: str

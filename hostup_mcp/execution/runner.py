@@ -31,6 +31,7 @@ from hostup_mcp.execution.records import (
     Sent,
 )
 from hostup_mcp.execution.schedule import Schedule
+from hostup_mcp.hostup.agent import CommandState
 from hostup_mcp.hostup.client import HostUpClient
 from hostup_mcp.hostup.errors import (
     ApiError,
@@ -39,13 +40,13 @@ from hostup_mcp.hostup.errors import (
     RateLimited,
     ReplyTooLarge,
 )
+from hostup_mcp.output.clean import one_line
 from hostup_mcp.policy.judge import ApprovedCommand
 
 _FINISH_SECONDS: Final = 1.5
 _RATE_LIMIT_SECONDS: Final = 5.0
 # A backup freezes a guest for minutes at most; after an hour its pids may name other commands.
 _LOST_IS_ASKED_AGAIN_SECONDS: Final = 3600.0
-_REASON_MAX_CHARACTERS: Final = 300
 
 _CHECK_BEFORE_REPEAT: Final = (
     "Do not send it again before you have checked whether it ran, for example by what it changes."
@@ -97,7 +98,6 @@ class Runner:
         self._patience = patience
         self._clock = clock
         self._jobs: dict[str, Job] = {}
-        self._foreign: dict[tuple[str, int], Job] = {}
         self._closing = anyio.Event()
         self._recorder = Recorder(journal)
 
@@ -123,27 +123,40 @@ class Runner:
         execution = await self._recorder.promptly(intend)
         return self._drive(Job(execution), command)
 
-    async def resume(self, exec_id: str) -> Job | None:
+    async def get(self, exec_id: str) -> Execution | None:
+        """The execution with this handle, from the journal. Raises `JournalError`."""
+        return await self._recorder.promptly(partial(self._journal.get, exec_id))
+
+    async def resume(self, execution: Execution) -> Job:
         """A job for an execution of the journal: the one that is at work, or a new poller.
 
-        An execution that is over gives a job that is done. None: there is no such execution.
+        An execution that is over gives a job that is done.
         """
-        execution = await self._recorder.promptly(partial(self._journal.get, exec_id))
-        return None if execution is None else await self._resume(execution)
+        if job := self._jobs.get(execution.exec_id):
+            return job
+        job = Job(execution)
+        if isinstance(execution.state, Running) or self._may_be_found(execution):
+            return self._drive(job, None)
+        if isinstance(execution.state, Intended | Sent):
+            await self._close_orphan(job)
+        job.close()
+        return job
 
     async def follow(self, vps_id: str, pid: int) -> Job:
         """A job for the newest execution with this pid, also one that somebody else started."""
-        key = (vps_id, pid)
-        if job := self._foreign.get(key):
+        if job := self._at_work(vps_id, pid):
             return job
         known = await self._recorder.promptly(partial(self._journal.find, vps_id, pid))
         if known is not None:
-            return await self._resume(known)
-        if job := self._foreign.get(key):
+            return await self.resume(known)
+        if job := self._at_work(vps_id, pid):
             return job
-        job = Job(self._journal.foreign(vps_id, pid), is_recorded=False)
-        self._foreign[key] = job
-        return self._drive(job, None)
+        return self._drive(Job(self._journal.foreign(vps_id, pid), is_recorded=False), None)
+
+    def _at_work(self, vps_id: str, pid: int) -> Job | None:
+        """The job with this pid, also while the pid is not on disk yet."""
+        jobs = self._jobs.values()
+        return next((j for j in jobs if j.pid == pid and j.execution.vps_id == vps_id), None)
 
     def suggest(self, execution: Execution) -> int:
         """Whole seconds after which to ask for this execution again."""
@@ -159,22 +172,12 @@ class Runner:
 
     # ------------------------------------------------------------------ the driver
 
-    async def _resume(self, execution: Execution) -> Job:
-        if job := self._jobs.get(execution.exec_id):
-            return job
-        job = Job(execution)
-        if isinstance(execution.state, Running) or self._may_be_found(execution):
-            return self._drive(job, None)
-        if isinstance(execution.state, Intended | Sent):
-            await self._close_orphan(job)
-        job.close()
-        return job
-
     def _may_be_found(self, execution: Execution) -> bool:
         """Whether a lost result may turn up: a frozen or restarting guest denies it for a while."""
         state = execution.state
-        lost = isinstance(state, Ended) and state.kind == "lost" and state.pid is not None
-        return lost and self._clock() - execution.created_at < _LOST_IS_ASKED_AGAIN_SECONDS
+        if not isinstance(state, Ended) or state.kind != "lost":
+            return False
+        return self._clock() - state.ended_at < _LOST_IS_ASKED_AGAIN_SECONDS
 
     def _drive(self, job: Job, command: ApprovedCommand | None) -> Job:
         self._jobs[job.execution.exec_id] = job
@@ -199,7 +202,6 @@ class Runner:
             )
         finally:
             self._jobs.pop(job.execution.exec_id, None)
-            self._foreign.pop((job.execution.vps_id, job.pid or 0), None)
             job.close()
 
     async def _start(self, job: Job, command: ApprovedCommand) -> None:
@@ -210,8 +212,7 @@ class Runner:
             await self._recorder.end(job, "not_started", Fault.of(error))
             return
         if availability.available is not True:
-            reason = " ".join((availability.reason or "HostUp gives no reason").split())
-            reason = reason[:_REASON_MAX_CHARACTERS].rstrip(".")
+            reason = one_line(availability.reason or "HostUp gives no reason").rstrip(".")
             await self._recorder.end(
                 job,
                 "not_started",
@@ -222,19 +223,15 @@ class Runner:
                 ),
             )
             return
-        if job.abandoned or self._closing.is_set():
-            await self._recorder.end(
-                job,
-                "not_started",
-                Fault(
-                    "cancelled",
-                    "The call was cancelled before the command was sent.",
-                    "Send it again if it is still wanted.",
-                ),
-            )
-            return
         job.execution = await self._recorder.once(partial(self._journal.mark_sent, job.execution))
-        # From here on every write is insisted on: what HostUp says now it says once.
+        if job.abandoned or self._closing.is_set():
+            fault = Fault(
+                "cancelled",
+                "The call was cancelled before the command was sent.",
+                "Send it again if it is still wanted.",
+            )
+            await self._recorder.end(job, "not_started", fault)
+            return
         try:
             started = await self._client.start_command(vps_id, command.text)
         except HostUpError as error:
@@ -268,33 +265,41 @@ class Runner:
             try:
                 state = await self._client.get_command(vps_id, pid)
             except HostUpError as error:
-                job.problem = Fault.of(error)
-                job.answer()
-                if isinstance(error, RateLimited):
-                    asked = error.rate_limit.retry_after if error.rate_limit else None
-                    obeyed = min(asked or _RATE_LIMIT_SECONDS, self._patience.retry_after_longest)
-                    pause = max(pause, obeyed)
-                    hurry = False
-                elif _denies(error):
+                if isinstance(job.execution.state, Ended):
+                    return  # taken for lost before, and not found again
+                if _denies(error):
                     now = anyio.current_time()
                     denied_since = now if denied_since is None else denied_since
                     if await self._denied(job, error, now - denied_since):
                         return
                     pause = min(pause, max(self._patience.lost_after / 8, self._schedule.shortest))
+                elif isinstance(error, RateLimited):
+                    asked = error.rate_limit.retry_after if error.rate_limit else None
+                    obeyed = min(asked or _RATE_LIMIT_SECONDS, self._patience.retry_after_longest)
+                    pause = max(pause, obeyed)
+                    hurry = False
                 elif not error.transient:
+                    job.problem = Fault.of(error)
                     return
+                job.problem = Fault.of(error)
+                job.answer()
                 continue
             job.problem = None
             denied_since = None
-            if not job.is_recorded:
-                await self._recorder.adopt(job)
-            elif isinstance(job.execution.state, Ended):  # taken for lost, and here after all
-                again = partial(self._journal.mark_running, job.execution, pid)
-                await self._recorder.insist(job, again)
-            if state.exited:
-                await self._recorder.complete(job, state)
+            if await self._take(job, pid, state):
                 return
             job.answer()
+
+    async def _take(self, job: Job, pid: int, state: CommandState) -> bool:
+        """HostUp knows the command: put what it says on disk. True: that was its end."""
+        if not job.is_recorded:
+            await self._recorder.adopt(job)
+        elif isinstance(job.execution.state, Ended):  # taken for lost, and here after all
+            again = partial(self._journal.mark_running, job.execution, pid)
+            await self._recorder.insist(job, again)
+        if state.exited:
+            await self._recorder.complete(job, state)
+        return state.exited
 
     async def _denied(self, job: Job, error: HostUpError, seconds: float) -> bool:
         """HostUp has no result to give, for so long now: whether that is the end of it."""
@@ -306,13 +311,10 @@ class Runner:
         if not job.is_recorded:
             job.problem = Fault(
                 "pid_unknown",
-                f"HostUp has no result for this pid. {error.message}",
-                "It never was a command here, or its result was read already; vps_exec's exec_id "
-                "is the way to a result that this server has read.",
+                f"HostUp gives no result for this pid. {error.message}",
+                "The pid never was a command here, its result was read already, or HostUp cannot "
+                "answer now; a result that this server has read has an exec_id.",
             )
-            return True
-        if isinstance(job.execution.state, Ended):
-            job.problem = None
             return True
         if seconds < self._patience.lost_after:
             return False
@@ -322,7 +324,6 @@ class Runner:
             "VPS what the command did. After a backup of the VPS, ask again."
         )
         await self._recorder.end(job, "lost", Fault(error.code, message, advice))
-        job.problem = None
         return True
 
     async def _pause(self, job: Job, seconds: float, *, hurry: bool) -> bool:
@@ -367,13 +368,13 @@ def _denies(error: HostUpError) -> bool:
     """Whether HostUp answered for this very command, and has no result to give.
 
     What it answers for a pid that is unknown or was read already is not documented, so an error
-    document with one of these statuses counts; so does a reply that was received and cannot be
-    read, since the agent has given its result away with it. An outage between us and HostUp does
-    not count, however long, nor does a frozen guest, which keeps its results (the guest agent's
-    own word, should HostUp pass it on).
+    document with one of these statuses counts, a 500 too; so does a reply that was received and
+    cannot be read, since the agent has given its result away with it. What comes without HostUp's
+    error document does not count, however long, nor does a frozen guest, which keeps its results
+    (the guest agent's own word, should HostUp pass it on).
     """
     if isinstance(error, MalformedReply | ReplyTooLarge):
         return True
     if not isinstance(error, ApiError) or not error.api_code or "frozen" in error.detail:
         return False
-    return error.status in {400, 404, 409, 410, 422, 500}
+    return error.status in {400, 404, 410, 422, 500}

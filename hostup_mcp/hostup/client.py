@@ -36,11 +36,6 @@ class HostUpClient:
         self._http = http
         self._api_key = api_key
 
-    @property
-    def origin(self) -> str:
-        """The origin all requests go to."""
-        return self._http.origin
-
     async def aclose(self) -> None:
         """Close the connections."""
         await self._http.aclose()

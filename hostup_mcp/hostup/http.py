@@ -67,11 +67,6 @@ class HttpTransport:
         self._timeouts = timeouts
         self._client: httpx.AsyncClient | None = None
 
-    @property
-    def origin(self) -> str:
-        """Scheme, host and port, without a slash at the end."""
-        return self._origin
-
     def _pool(self) -> httpx.AsyncClient:
         if self._client is None:
             limits = self._timeouts
@@ -130,8 +125,13 @@ class HttpTransport:
             content = json.dumps(json_body).encode("ascii")
             sent["Content-Type"] = "application/json"
         try:
+            pool = self._pool()
+        except (ImportError, OSError, ValueError, httpx.InvalidURL) as error:
+            message = f"No connection can be set up ({type(error).__name__}: {error})."
+            raise NotSent(message, "Check the proxy and certificate variables.") from None
+        try:
             with anyio.fail_after(self._timeouts.total):
-                return await self._exchange(method, path, sent, query, content, max_bytes)
+                return await self._exchange(pool, method, path, sent, query, content, max_bytes)
         except (httpx.ConnectTimeout, httpx.PoolTimeout):
             message = f"No connection to {self._origin} was made in time."
             raise NotSent(message, _CHECK_NETWORK) from None
@@ -146,6 +146,7 @@ class HttpTransport:
 
     async def _exchange(
         self,
+        pool: httpx.AsyncClient,
         method: str,
         path: str,
         headers: Mapping[str, str],
@@ -153,7 +154,7 @@ class HttpTransport:
         content: bytes | None,
         max_bytes: int,
     ) -> Reply:
-        stream = self._pool().stream(
+        stream = pool.stream(
             method,
             self._origin + path,
             params=httpx.QueryParams(list(query)) if query else None,

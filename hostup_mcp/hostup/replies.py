@@ -35,6 +35,7 @@ _REDACTED = "[redacted]"
 _QUOTED_MAX = 300
 # A shorter key is no secret, and would tear holes into ordinary text.
 _SECRET_MIN = 8
+_DAY = 86_400
 
 _KEYS = "https://cloud.hostup.se/api-management"
 _LATER = "Try again a little later; if it stays, give HostUp's support the request id."
@@ -120,7 +121,9 @@ def _without(secret: str, value: JsonValue) -> JsonValue:
     if isinstance(value, list):
         return [_without(secret, item) for item in value]
     if isinstance(value, dict):
-        return {name: _without(secret, item) for name, item in value.items()}
+        return {
+            name.replace(secret, _REDACTED): _without(secret, item) for name, item in value.items()
+        }
     return value
 
 
@@ -232,5 +235,5 @@ _UNEXPECTED = (
 def _explain(status: int, scope: str, rate_limit: RateLimit) -> tuple[type[ApiError], str, str]:
     kind, happened, advice = _KINDS.get(status, _FAILURE if status >= 500 else _UNEXPECTED)
     seconds = rate_limit.retry_after
-    when = "in a minute" if seconds is None else f"in {seconds:.0f} seconds"
+    when = "in a minute" if seconds is None else f"in {min(seconds, _DAY):.0f} seconds"
     return kind, happened.format(scope=scope), advice.format(scope=scope, when=when)
