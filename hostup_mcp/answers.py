@@ -64,7 +64,7 @@ def refused(refusal: Refusal, command: str) -> types.CallToolResult:
         f"{refusal.hint} Nothing was sent.",
         status="refused",
         refused_part=f"{one_line(part, 80)} ({where})" if part.strip() else None,
-        nearest_allowed=" | ".join(refusal.nearest),
+        nearest_allowed="; ".join(refusal.nearest),
         who_can_change_it=WHO_CAN_CHANGE,
     )
 
