@@ -11,6 +11,7 @@ from typing import Any
 import hypothesis
 import pytest
 
+from hostup_mcp.execution.journal import Journal
 from hostup_mcp.hostup.origin import is_loopback
 from hostup_mcp.sandbox.guests import LocalGuest
 from hostup_mcp.sandbox.qga import QgaGuest, find_qemu_ga
@@ -87,6 +88,12 @@ def scripted() -> Iterator[ScriptedApi]:
     """A real HTTP server that answers what a test tells it to."""
     with ScriptedApi() as api:
         yield api
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    """A new journal of this test's own."""
+    return Journal(tmp_path / "journal")
 
 
 @pytest.fixture

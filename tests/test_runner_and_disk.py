@@ -1,0 +1,220 @@
+"""The runner when the disk, the process or the caller fails it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from pathlib import Path
+
+import anyio
+import anyio.from_thread
+import pytest
+
+from hostup_mcp.execution import owner as owner_module
+from hostup_mcp.execution.journal import Journal, JournalError
+from hostup_mcp.execution.records import (
+    Completed,
+    Ended,
+    Execution,
+    Intended,
+    Running,
+    Sent,
+)
+from tests.runner_harness import VPS, approved, flow, refusing, running
+from tests.scripted_api import Answer, Received, ScriptedApi
+
+
+async def test_intent_is_on_disk_before_the_post_and_the_result_before_the_answer(
+    scripted: ScriptedApi, journal: Journal
+) -> None:
+    seen: dict[str, object] = {}
+    exec_id = ""
+
+    def script(request: Received) -> Answer:
+        found = journal.get(exec_id)
+        name = request.method if "pid=" not in request.path else "poll"
+        seen[name] = found and type(found.state)
+        return flow()(request)
+
+    scripted.script = script
+    async with running(scripted, journal) as runner:
+        job = await runner.start(VPS, approved())
+        exec_id = job.execution.exec_id
+        await job.wait(5)
+        assert journal.get(exec_id) == job.execution
+    assert seen == {"GET": Intended, "POST": Sent, "poll": Running}
+
+
+async def test_a_result_that_the_disk_refuses_is_saved_as_soon_as_it_can_be(
+    scripted: ScriptedApi, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "complete", refusing(journal.complete, 4))
+    scripted.script = flow()
+    async with running(scripted, journal) as runner:
+        job = await runner.start(VPS, approved())
+        await job.wait(1)
+        assert job.problem
+        assert job.problem.code == "journal_failed"
+        await job.wait(5)
+    assert job.problem is None
+    assert isinstance(job.execution.state, Completed)
+
+
+async def test_nothing_is_sent_when_the_intent_cannot_be_written(
+    scripted: ScriptedApi, journal: Journal
+) -> None:
+    journal.close()
+    scripted.script = flow()
+    async with running(scripted, journal) as runner:
+        with pytest.raises(JournalError):
+            await runner.start(VPS, approved())
+    assert scripted.received == []
+
+
+async def test_a_fault_of_ours_ends_one_execution_and_not_the_others(
+    scripted: ScriptedApi, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted.script = flow()
+    async with running(scripted, journal) as runner:
+        with monkeypatch.context() as patch:
+
+            def fail(*_: object) -> None:
+                raise ZeroDivisionError
+
+            patch.setattr(journal, "mark_running", fail)
+            broken = await runner.start(VPS, approved())
+            await broken.wait(5)
+        assert broken.problem
+        assert broken.problem.code == "internal_error"
+        good = await runner.start(VPS, approved())
+        await good.wait(5)
+    assert isinstance(good.execution.state, Completed)
+
+
+@pytest.mark.parametrize("owner", ["dead", "alive", "this one"])
+async def test_what_was_left_behind_is_told_truthfully_once_its_owner_is_gone(
+    scripted: ScriptedApi, journal: Journal, monkeypatch: pytest.MonkeyPatch, owner: str
+) -> None:
+    names = {
+        "dead": "4194304:1",
+        "alive": f"{os.getppid()}:",
+        "this one": owner_module.current_owner(),
+    }
+    monkeypatch.setattr("hostup_mcp.execution.journal.current_owner", lambda: names[owner])
+    intended = journal.intend(VPS, "uptime")
+    sent = journal.mark_sent(journal.intend(VPS, "uptime"))
+    async with running(scripted, journal) as runner:
+        for execution, kind in ((intended, "not_started"), (sent, "unknown")):
+            job = await runner.resume(execution)
+            await job.wait(0)
+            state = job.execution.state
+            if owner == "alive":
+                assert state == execution.state
+            else:
+                assert isinstance(state, Ended)
+                assert (state.kind, state.code) == (kind, "interrupted")
+    assert scripted.received == [], "nothing is sent again"
+
+
+def test_a_process_is_told_from_a_later_one_with_its_id() -> None:
+    mine = owner_module.current_owner()
+    pid, _, start = mine.partition(":")
+    assert owner_module.is_alive(mine)
+    assert owner_module.is_alive(f"{pid}:")
+    assert not owner_module.is_alive(f"{pid}:{start}0")
+    assert not owner_module.is_alive("4194304:")
+    assert not owner_module.is_alive("garbage")
+
+
+async def test_a_pid_that_the_disk_refuses_is_kept_until_it_takes_it(
+    scripted: ScriptedApi, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "mark_running", refusing(journal.mark_running, 4))
+    scripted.script = flow()
+    async with running(scripted, journal) as runner:
+        job = await runner.start(VPS, approved())
+        with anyio.move_on_after(1):
+            await job.started.wait()
+        assert job.pid == 7
+        assert job.problem
+        await job.wait(5)
+    assert isinstance(job.execution.state, Completed)
+
+
+async def test_a_journal_that_another_process_holds_is_waited_for(
+    scripted: ScriptedApi, journal: Journal, tmp_path: Path
+) -> None:
+    other = sqlite3.connect(tmp_path / "journal", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    scripted.script = flow()
+
+    async def release() -> None:
+        await anyio.sleep(0.5)
+        other.execute("COMMIT")
+
+    async with running(scripted, journal) as runner, anyio.create_task_group() as tasks:
+        tasks.start_soon(release)
+        job = await runner.start(VPS, approved())
+        await job.wait(5)
+        other.close()
+        assert isinstance(job.execution.state, Completed)
+
+
+async def test_a_result_that_the_disk_refuses_once_survives_a_shutdown(
+    scripted: ScriptedApi, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complete = journal.complete
+    refused = anyio.Event()
+
+    def refuse_once(*arguments: object, **more: object) -> object:
+        if not refused.is_set():
+            anyio.from_thread.run_sync(refused.set)
+            raise JournalError(Path("j"), "disk full")
+        return complete(*arguments, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(journal, "complete", refuse_once)
+    scripted.script = flow()
+    async with running(scripted, journal) as runner:
+        job = await runner.start(VPS, approved())
+        await refused.wait()
+    found = journal.get(job.execution.exec_id)
+    assert found
+    assert isinstance(found.state, Completed)
+
+
+async def test_who_leaves_while_the_disk_is_slow_has_nothing_sent(
+    scripted: ScriptedApi, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark_sent = journal.mark_sent
+    reached = anyio.Event()
+
+    def slowly(execution: Execution) -> Execution:
+        anyio.from_thread.run_sync(reached.set)
+        time.sleep(0.3)
+        return mark_sent(execution)
+
+    monkeypatch.setattr(journal, "mark_sent", slowly)
+    scripted.script = flow()
+    async with running(scripted, journal) as runner:
+        job = await runner.start(VPS, approved())
+        await reached.wait()
+        job.abandon()
+        await job.wait(5)
+    assert isinstance(job.execution.state, Ended)
+    assert (job.execution.state.kind, job.execution.state.code) == ("not_started", "cancelled")
+    assert [request.method for request in scripted.received] == ["GET"]
+
+
+async def test_an_own_pid_that_is_not_on_disk_yet_is_no_foreign_one(
+    scripted: ScriptedApi, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "mark_running", refusing(journal.mark_running, 2))
+    scripted.script = flow()
+    async with running(scripted, journal) as runner:
+        job = await runner.start(VPS, approved())
+        with anyio.move_on_after(0.7):
+            await job.started.wait()
+        assert await runner.follow(VPS, 7) is job
+        await job.wait(5)
+    assert isinstance(job.execution.state, Completed)
