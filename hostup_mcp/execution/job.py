@@ -43,6 +43,7 @@ class Job:
         done: set once nothing more will happen here.
         wake: set to have the result asked for now; a new event for each pause.
         answered: set when a poll was answered; a new event for each poll.
+        abandoned: whether the caller has gone, so that what is not sent yet stays unsent.
     """
 
     def __init__(self, execution: Execution, *, is_recorded: bool = True) -> None:

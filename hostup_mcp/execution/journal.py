@@ -150,9 +150,10 @@ class Journal:
         now = self._clock()
         return Execution(_new_id(), vps_id, "", now, current_owner(), Running(now, pid))
 
-    def adopt(self, execution: Execution) -> None:
+    def adopt(self, execution: Execution) -> Execution:
         """Record a foreign command, once HostUp is seen to know it."""
         self._insert(execution, "running", execution.created_at, execution.pid)
+        return execution
 
     def mark_sent(self, execution: Execution) -> Execution:
         """Record that the request to start it goes out now."""

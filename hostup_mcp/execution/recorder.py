@@ -53,12 +53,7 @@ class Recorder:
 
     async def adopt(self, job: Job) -> None:
         """Record a foreign command: HostUp is seen to know it."""
-
-        def adopt(execution: Execution) -> Execution:
-            self._journal.adopt(execution)
-            return execution
-
-        await self.insist(job, partial(adopt, job.execution))
+        await self.insist(job, partial(self._journal.adopt, job.execution))
         job.is_recorded = True
 
     async def complete(self, job: Job, state: CommandState) -> None:

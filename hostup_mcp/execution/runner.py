@@ -294,11 +294,11 @@ class Runner:
         """HostUp knows the command: put what it says on disk. True: that was its end."""
         if not job.is_recorded:
             await self._recorder.adopt(job)
+        if state.exited:
+            await self._recorder.complete(job, state)
         elif isinstance(job.execution.state, Ended):  # taken for lost, and here after all
             again = partial(self._journal.mark_running, job.execution, pid)
             await self._recorder.insist(job, again)
-        if state.exited:
-            await self._recorder.complete(job, state)
         return state.exited
 
     async def _denied(self, job: Job, error: HostUpError, seconds: float) -> bool:
