@@ -20,7 +20,8 @@ from hostup_mcp.hostup.errors import HostUpError
 from hostup_mcp.hostup.models import OperatingSystem, Vps, VpsPage
 from hostup_mcp.output.clean import encodable, encodable_json, one_line
 from hostup_mcp.output.window import window
-from hostup_mcp.policy.judge import WHO_CAN_CHANGE, Refusal
+from hostup_mcp.policy.judge import Refusal
+from hostup_mcp.policy.policies import Policies
 from hostup_mcp.tools import ExecResult, VpsList, VpsSummary
 
 # What comes from HostUp is bounded here, and cannot start a line of its own.
@@ -37,20 +38,28 @@ _UNANSWERED: Final = Fault(
 ErrorStatus = Literal["unknown", "lost", "refused", "unavailable"]
 
 
-def error(code: str, message: str, advice: str, **facts: str | int | None) -> types.CallToolResult:
+def error(
+    code: str, message: str, advice: str, **facts: str | int | tuple[str, ...] | None
+) -> types.CallToolResult:
     """An error result: code, what happened, what to do next, then one fact a line."""
     lines = [f"{code}: {one_line(message, _SENTENCE_MAX)} {advice}"]
-    lines += [
-        f"{name}: {one_line(str(value), _FACT_MAX)}"
-        for name, value in facts.items()
-        if value not in (None, "")
-    ]
+    for name, value in facts.items():
+        if isinstance(value, tuple):
+            lines += [f"{name}: {one_line(item, _FACT_MAX)}" for item in value]
+        elif value not in (None, ""):
+            lines.append(f"{name}: {one_line(str(value), _FACT_MAX)}")
     return _result("\n".join(lines), None, is_error=True)
 
 
 def request_failed(fault: HostUpError | JournalError) -> types.CallToolResult:
     """The error result for a request to HostUp, or to the journal, that failed."""
     return error(fault.code, fault.message, fault.advice)
+
+
+def not_sent(fault: HostUpError, vps_id: str) -> types.CallToolResult:
+    """The error result for a command to a VPS that HostUp does not describe."""
+    message = f"{fault.message} The command was not run."
+    return error(fault.code, message, fault.advice, status="unavailable", vps_id=vps_id)
 
 
 def refused(refusal: Refusal, command: str) -> types.CallToolResult:
@@ -64,15 +73,28 @@ def refused(refusal: Refusal, command: str) -> types.CallToolResult:
         f"{refusal.hint} Nothing was sent.",
         status="refused",
         refused_part=f"{one_line(part, 80)} ({where})" if part.strip() else None,
-        nearest_allowed="; ".join(refusal.nearest),
-        who_can_change_it=WHO_CAN_CHANGE,
+        nearest_allowed=refusal.nearest,
+        who_can_change_it=refusal.who_can_change_it,
+        policy=refusal.policy,
     )
 
 
-def vps_list(page: VpsPage) -> types.CallToolResult:
-    """The result of `list_vps`."""
+def windows_refused(policy: str) -> types.CallToolResult:
+    """The error result for a command to a Windows guest."""
+    return error(
+        "guest_unsupported",
+        "This VPS runs Windows, and which shell would read the command there is not known.",
+        "Nothing was sent. Work on a Linux VPS.",
+        status="refused",
+        who_can_change_it="Nobody: no policy covers Windows guests.",
+        policy=policy,
+    )
+
+
+def vps_list(page: VpsPage, policies: Policies) -> types.CallToolResult:
+    """The result of `list_vps`, with the policy that holds for each VPS."""
     listed = VpsList(
-        vps=tuple(_summary(vps) for vps in page.data), next_cursor=page.next_cursor or ""
+        vps=tuple(_summary(vps, policies) for vps in page.data), next_cursor=page.next_cursor or ""
     )
     lines = [f"{len(listed.vps)} VPSs on this page."]
     for vps in listed.vps:
@@ -110,6 +132,7 @@ def _completed(
         vps_id=record.vps_id,
         pid=record.pid,
         command=record.command,
+        policy=record.policy,
         exit_code=state.exit_code,
         signal=state.signal,
         stdout=_shown_stream(state.stdout, max_characters, truncated=state.stdout_truncated),
@@ -142,6 +165,7 @@ def _running(record: Execution, elapsed: float, ask_again: int) -> types.CallToo
         vps_id=record.vps_id,
         pid=record.pid,
         command=record.command,
+        policy=record.policy,
         exit_code=None,
         signal=None,
         stdout="",
@@ -173,6 +197,7 @@ def _ended(record: Execution, state: Ended) -> types.CallToolResult:
         vps_id=record.vps_id,
         pid=record.pid,
         command=record.command,
+        policy=record.policy,
     )
 
 
@@ -200,6 +225,7 @@ def _held_up(job: Job, problem: Fault) -> types.CallToolResult:
         vps_id=record.vps_id,
         pid=job.pid,
         command=record.command,
+        policy=record.policy,
     )
 
 
@@ -209,6 +235,7 @@ def _identity(result: ExecResult) -> list[str]:
         f"vps_id: {result.vps_id}",
         f"pid: {'not known yet' if result.pid is None else result.pid}",
         f"command: {result.command or '(not known: started elsewhere)'}",
+        f"policy: {result.policy or '(not known: started elsewhere)'}",
     ]
 
 
@@ -223,7 +250,7 @@ def _stream(name: str, text: str) -> list[str]:
     return [f"{name}:", text.removesuffix("\n")] if text else [f"{name}: empty"]
 
 
-def _summary(vps: Vps) -> VpsSummary:
+def _summary(vps: Vps, policies: Policies) -> VpsSummary:
     resources = vps.resources
     return VpsSummary(
         id=one_line(vps.id, _NAME_MAX),
@@ -235,6 +262,7 @@ def _summary(vps: Vps) -> VpsSummary:
         cpu_cores=resources and resources.cpu_cores,
         memory_gb=resources and resources.memory_gb,
         storage_gb=resources and resources.storage_gb,
+        policy=policies.find(vps.id, vps.name).label,
     )
 
 

@@ -10,6 +10,7 @@ import click
 if TYPE_CHECKING:
     from hostup_mcp.config import ConfigError, Settings
     from hostup_mcp.execution.journal import JournalError
+    from hostup_mcp.policy.policies import Policies
     from hostup_mcp.transports import StdoutFailed
 
 
@@ -49,15 +50,16 @@ def main(
     }
     given = {key: value for key, value in options.items() if value is not None}
     if context.invoked_subcommand is None:
-        serve(_settings(given, config))
+        serve(given, config)
     elif given or config is not None:
         raise click.UsageError(
             f"These options are for serving; {context.invoked_subcommand} takes its own."
         )
 
 
-def serve(settings: Settings) -> None:
+def serve(options: dict[tuple[str, str], str], config: str | None) -> None:
     """Serve MCP on stdio."""
+    settings, policies = _load(options, config)
     from hostup_mcp.execution.journal import JournalError
     from hostup_mcp.transports import StdoutFailed, serve_stdio
 
@@ -72,11 +74,87 @@ def serve(settings: Settings) -> None:
             err=True,
         )
     try:
-        serve_stdio(settings)
+        serve_stdio(settings, policies)
     except JournalError as error:
         _fail(error)
     except StdoutFailed as error:
         _fail(error, 1)
+
+
+_config_option = click.option(
+    "--config", metavar="FILE", help="TOML file to read instead of the user's own."
+)
+
+
+@main.command()
+@click.argument("command", required=False)
+@click.option("--vps", metavar="ID", help="Ask for the policy of this VPS, by its id or name.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option(
+    "--batch",
+    metavar="FILE",
+    help='JSON Lines with {"command": ...}, or - for stdin; likewise out.',
+)
+@_config_option
+def check(
+    command: str | None,
+    vps: str | None,
+    batch: str | None,
+    config: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Say what the policy makes of COMMAND (quote it), and what would be sent.
+
+    Exit code: 0 allowed, 3 a human would be asked, 4 refused, 2 wrong usage or configuration. No
+    network and no API key are needed.
+    """
+    if (command is None) == (batch is None):
+        raise click.UsageError("Give one command in quotes, or --batch FILE.")
+    policies = _load({}, config)[1]
+    from hostup_mcp.check import check_batch, check_one, policy_for, read_lines
+
+    policy = policy_for(policies, vps)
+    if command is not None:
+        sys.exit(check_one(policy, command, as_json=as_json))
+    sys.exit(read_lines(batch or "", lambda lines: check_batch(policy, lines)))
+
+
+@main.group()
+def policy() -> None:
+    """Look at the policy of the configuration."""
+
+
+@policy.command("lint")
+@_config_option
+def policy_lint(config: str | None) -> None:
+    """Point out rules that are wider than they look, or of no use. Exit code 1 if there are any."""
+    from hostup_mcp.check import print_findings
+
+    sys.exit(print_findings(_load({}, config)[1]))
+
+
+@policy.command("test")
+@click.argument("file")
+@_config_option
+def policy_test(file: str, config: str | None) -> None:
+    """Check FILE: JSON Lines with command, expect (allow, ask or deny) and, if wanted, vps.
+
+    Exit code: 0 all as expected, 1 not all, 2 the file or a line of it cannot be read.
+    """
+    from hostup_mcp.check import check_expectations, read_lines
+
+    policies = _load({}, config)[1]
+    sys.exit(read_lines(file, lambda lines: check_expectations(policies, lines, file)))
+
+
+@policy.command("show")
+@_config_option
+def policy_show(config: str | None) -> None:
+    """Print everything that may be run."""
+    from hostup_mcp.policy.describe import full
+
+    click.echo(full(_load({}, config)[1]), nl=False)
 
 
 @main.command()
@@ -117,11 +195,12 @@ def sandbox(guest: Literal["auto", "local", "qga"], port: int, rate_limit: int) 
     run_sandbox(guest, port=port, rate_limit=rate_limit)
 
 
-def _settings(options: dict[tuple[str, str], str], config: str | None) -> Settings:
-    from hostup_mcp.config import ConfigError, load
+def _load(options: dict[tuple[str, str], str], config: str | None) -> tuple[Settings, Policies]:
+    from hostup_mcp.config import ConfigError, load, load_policies
 
     try:
-        return load(options, config_file=config)
+        settings = load(options, config_file=config)
+        return settings, load_policies(settings)
     except ConfigError as error:
         _fail(error)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, cast
 
@@ -24,6 +24,8 @@ from pydantic import (
 )
 
 from hostup_mcp.hostup.origin import parse_origin
+from hostup_mcp.policy.policies import Policies, PolicyData
+from hostup_mcp.policy.rules import PolicyError
 
 _APP = "hostup-mcp"
 _PREFIX = "HOSTUP_MCP__"
@@ -152,6 +154,7 @@ class Settings(_Section):
     output: OutputSettings = OutputSettings()
     server: ServerSettings = ServerSettings()
     state: StateSettings = StateSettings()
+    policy: PolicyData = PolicyData()
 
 
 class _Value(BaseModel):
@@ -194,7 +197,25 @@ def load(
             if not (key_is_set and key[1].startswith("api_key")):
                 chosen.setdefault(key, value)
     settings = _validate(chosen)
+    preset = chosen.get(("policy", "preset"))
+    if settings.policy.preset == "unrestricted" and preset and not preset.place.startswith("file "):
+        raise ConfigError(
+            f"{preset.place}: policy.preset = 'unrestricted' is accepted in the file only.",
+            "Write it under [policy] in the configuration file, if it is really meant.",
+        )
     return _with_key_file(settings, chosen)
+
+
+def load_policies(settings: Settings) -> Policies:
+    """The policies of these settings, compiled and checked.
+
+    Raises:
+        ConfigError: for the first rule or type that cannot be used.
+    """
+    try:
+        return Policies(settings.policy)
+    except PolicyError as error:
+        raise ConfigError(f"configuration: {error.where}: {error.message}", error.advice) from None
 
 
 def _config_path(option: str | None, environ: Mapping[str, str]) -> Path | None:
@@ -308,8 +329,10 @@ def _validate(values: Mapping[tuple[str, str], _Value], *, strict: bool = False)
         # have no JSON form; an empty object stands for them, which no setting accepts.
         return Settings.model_validate_json(json.dumps(tree, default=lambda _: {}), strict=strict)
     except ValidationError as error:
-        where = error.errors(include_url=False, include_input=False)[0]["loc"][:2]
-    section, key = (str(part) for part in where)
+        first = error.errors(include_url=False, include_input=False)[0]
+    section, key = (str(part) for part in first["loc"][:2])
+    if section == "policy" and len(first["loc"]) > 2:
+        raise _nested_error(values[section, key].place, first["loc"], first["msg"])
     value = values[section, key]
     model = _section(section)
     accepted = model.model_fields[key].description if model else ""
@@ -317,6 +340,15 @@ def _validate(values: Mapping[tuple[str, str], _Value], *, strict: bool = False)
     shown = "(not shown)" if hidden else ascii(value.raw)
     raise ConfigError(
         f"{value.place}: {section}.{key} = {shown} is not accepted.", f"Accepted: {accepted}."
+    )
+
+
+def _nested_error(place: str, loc: Sequence[int | str], message: str) -> ConfigError:
+    """What is wrong inside a table of the policy; the value itself may be long."""
+    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)
+    return ConfigError(
+        f"{place}: {where.removeprefix('.')} is not accepted: {message[:1].lower()}{message[1:]}.",
+        "docs/policy.md has the form of rules, types and policies of single VPSs.",
     )
 
 

@@ -23,8 +23,10 @@ from hostup_mcp.sandbox.serving import (
 )
 
 _DEMO_SECONDS = 120
+_PIPELINE = "df -h | grep -v tmpfs | sort"
 _SLOW = "sleep 5"
-_REFUSED = "sudo cat /etc/shadow"
+_TAUGHT = "tail -n 50 /var/log/syslog"
+_REFUSED = "sudo tail -f /var/log/syslog"
 
 
 class DemoError(Exception):
@@ -91,6 +93,7 @@ class _Demo:
         _say(f"   They agreed on protocol {client.protocol_version}.")
         vps_id = await self._list(client)
         exec_id = await self._quick(client, vps_id)
+        await self._pipeline(client, vps_id)
         await self._slow(client, vps_id)
         await self._refused(client, vps_id)
         await self._again(client, exec_id)
@@ -114,8 +117,15 @@ class _Demo:
             raise DemoError("uname -a did not give what it should")
         return facts["exec_id"]
 
+    async def _pipeline(self, client: Client, vps_id: str) -> None:
+        result = await client.call_tool("vps_exec", {"vps_id": vps_id, "command": _PIPELINE})
+        _say(f"5. vps_exec {_PIPELINE}: parsed, judged stage by stage, rebuilt and sent:")
+        _quote(result)
+        if _facts(result, _PIPELINE)["exit_code"] != 0:
+            raise DemoError(f"{_PIPELINE} did not end well")
+
     async def _slow(self, client: Client, vps_id: str) -> None:
-        _say(f"5. vps_exec {_SLOW}: a command that takes a while, with its progress as it comes:")
+        _say(f"6. vps_exec {_SLOW}: a command that takes a while, with its progress as it comes:")
         seen: list[float] = []
 
         async def show(progress: float, total: float | None, message: str | None) -> None:  # noqa: ARG001
@@ -131,14 +141,14 @@ class _Demo:
 
     async def _refused(self, client: Client, vps_id: str) -> None:
         result = await client.call_tool("vps_exec", {"vps_id": vps_id, "command": _REFUSED})
-        _say(f"6. vps_exec {_REFUSED}: not on the allowlist, so nothing is sent:")
+        _say(f"7. vps_exec {_REFUSED}: the policy refuses it, and says what would pass:")
         _quote(result)
-        if not result.is_error:
-            raise DemoError(f"{_REFUSED} was not refused")
+        if not result.is_error or _TAUGHT not in _text(result):
+            raise DemoError(f"{_REFUSED} was not refused, or not taught")
 
     async def _again(self, client: Client, exec_id: str) -> None:
         result = await client.call_tool("vps_exec_result", {"exec_id": exec_id})
-        _say("7. vps_exec_result: HostUp gives a result once; the journal gives it again:")
+        _say("8. vps_exec_result: HostUp gives a result once; the journal gives it again:")
         _quote(result)
         if "Linux" not in _facts(result, "vps_exec_result")["stdout"]:
             raise DemoError("the result could not be read again")
@@ -151,11 +161,13 @@ def _facts(result: types.CallToolResult, step: str) -> dict[str, Any]:
     return cast("dict[str, Any]", content)
 
 
+def _text(result: types.CallToolResult) -> str:
+    return "\n".join(b.text for b in result.content if isinstance(b, types.TextContent))
+
+
 def _quote(result: types.CallToolResult) -> None:
-    for block in result.content:
-        if isinstance(block, types.TextContent):
-            for line in block.text.splitlines():
-                _say(f"   | {line}")
+    for line in _text(result).splitlines():
+        _say(f"   | {line}")
 
 
 def _innermost(error: BaseException) -> BaseException:

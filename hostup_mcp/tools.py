@@ -100,6 +100,7 @@ class VpsSummary(_Result):
     cpu_cores: float | None
     memory_gb: float | None
     storage_gb: float | None
+    policy: str
 
 
 class VpsList(_Result):
@@ -116,7 +117,8 @@ class ExecResult(_Result):
     exec_id: str
     vps_id: str
     pid: int | None
-    command: Annotated[str, Field(description="As sent")]
+    command: Annotated[str, Field(description="As judged and sent")]
+    policy: str
     exit_code: Annotated[
         int | None, Field(description="null while running, or after an abnormal end")
     ]
@@ -134,8 +136,9 @@ _LIST_VPS: Final = (
 )
 _VPS_EXEC: Final = (
     "Runs one command as root inside a Linux VPS, without a terminal or input, and returns its "
-    "exit code, stdout and stderr. Only commands on the operator's allowlist are sent; a refusal "
-    "names the nearest allowed one. Output exists only once the command has ended. A command "
+    "exit code, stdout and stderr. The command is judged by the operator's policy (resource "
+    "hostup://policy) and rebuilt; a refusal names the nearest allowed form. Output exists only "
+    "once the command has ended. A command "
     "that outlasts wait_seconds, or whose call is cancelled, runs on: status running carries "
     "exec_id for vps_exec_result. Calling again runs it again."
 )

@@ -22,6 +22,7 @@ from hostup_mcp.execution.runner import Patience, Runner
 from hostup_mcp.execution.schedule import Schedule
 from hostup_mcp.hostup.client import HostUpClient
 from hostup_mcp.hostup.http import HttpTransport, Timeouts
+from hostup_mcp.policy.policies import Policies
 from hostup_mcp.server import ToolService, build
 
 _logger = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ class StdoutFailed(Exception):
         self.advice = "Check what stdout is connected to."
 
 
-def serve_stdio(settings: Settings) -> None:
+def serve_stdio(settings: Settings, policies: Policies) -> None:
     """Serve one client on stdin and stdout, until its end of stdin or a signal.
 
     Raises:
@@ -49,10 +50,12 @@ def serve_stdio(settings: Settings) -> None:
     logs.configure(settings.server.log_level, key.get_secret_value() if key else "")
     if key is None:
         _logger.warning("no API key: the tools are listed, and every call will say so")
+    if policies.is_unrestricted_somewhere:
+        _logger.warning("policy unrestricted: any command that parses is sent, as root")
     journal = Journal(settings.state.path / "journal.sqlite3")
     failure: StdoutFailed | None = None
     try:
-        anyio.run(_serve, settings, journal, key)
+        anyio.run(_serve, settings, policies, journal, key)
     except* (BrokenPipeError, anyio.BrokenResourceError):
         # A client that goes away first breaks the pipe under an answer; that is no error of ours.
         _logger.info("the client went away")
@@ -64,7 +67,9 @@ def serve_stdio(settings: Settings) -> None:
         raise failure
 
 
-async def _serve(settings: Settings, journal: Journal, key: SecretStr | None) -> None:
+async def _serve(
+    settings: Settings, policies: Policies, journal: Journal, key: SecretStr | None
+) -> None:
     client = HostUpClient(HttpTransport(settings.hostup.base_url, _timeouts(settings)), key)
     schedule = Schedule(
         first=settings.execution.poll_first_seconds,
@@ -76,7 +81,8 @@ async def _serve(settings: Settings, journal: Journal, key: SecretStr | None) ->
     )
     async with anyio.create_task_group() as tasks:
         runner = Runner(client, journal, tasks, schedule, patience)
-        server = build(ToolService(client, runner, settings.output.max_characters))
+        service = ToolService(client, runner, policies, settings.output.max_characters)
+        server = build(service, policies)
         if sys.platform != "win32":
             tasks.start_soon(_stop_on_signal, runner, journal)
         try:

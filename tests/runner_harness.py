@@ -16,16 +16,18 @@ from hostup_mcp.execution.runner import Patience, Runner
 from hostup_mcp.execution.schedule import Schedule
 from hostup_mcp.hostup.client import HostUpClient
 from hostup_mcp.hostup.http import HttpTransport, Timeouts
-from hostup_mcp.policy.judge import ApprovedCommand, judge
+from hostup_mcp.policy.judge import ApprovedCommand
+from hostup_mcp.policy.policies import Policies, PolicyData
 from tests.scripted_api import Answer, Received, ScriptedApi, json_answer
 
 VPS = "vps_1"
 DONE = json_answer({"exited": True, "exitCode": 0, "stdout": "out"})
 Script = Callable[[Received], Answer]
+POLICY = Policies(PolicyData()).default
 
 
 def approved(text: str = "uptime") -> ApprovedCommand:
-    verdict = judge(text)
+    verdict = POLICY.judge(text)
     assert isinstance(verdict, ApprovedCommand)
     return verdict
 

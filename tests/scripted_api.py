@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import ssl
 import threading
 from collections.abc import Callable, Mapping
@@ -52,14 +53,20 @@ def problem(status: int, code: str, detail: str = "Something.", **more: Any) -> 
 
 
 Script = Callable[[Received], Answer]
+_MACHINE = re.compile(r"/api/v2/vps/([^/?]+)")
 
 
 class ScriptedApi:
-    """Answers every request by `script`, and keeps what it received."""
+    """Answers every request by `script`, and keeps what it received.
+
+    What a VPS is, which is asked before every first command, is answered beside that while
+    `describes_machines` holds.
+    """
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.script: Script = lambda _: Answer(500)
         self.received: list[Received] = []
+        self.describes_machines = True
         api = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -70,8 +77,13 @@ class ScriptedApi:
                 received = Received(
                     self.command, self.path, dict(self.headers), self.rfile.read(length)
                 )
-                api.received.append(received)
-                answer = api.script(received)
+                if api.describes_machines and (machine := _MACHINE.fullmatch(self.path)):
+                    answer = json_answer(
+                        {"id": machine[1], "operatingSystem": {"family": "debian"}}
+                    )
+                else:
+                    api.received.append(received)
+                    answer = api.script(received)
                 if answer.delay:
                     api.closing.wait(answer.delay)
                 if answer.hang_up:

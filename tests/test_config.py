@@ -36,7 +36,8 @@ def test_the_example_is_the_defaults(root: Path) -> None:
     for section, field in Settings.model_fields.items():
         assert f"\n[{section}]\n" in text
         for key in field.annotation.model_fields:  # type: ignore[union-attr]
-            assert f"\n{key} = " in text or f"\n# {key} = " in text, f"{section}.{key}"
+            table = f"\n# [{section}.{key}]" in text or f"\n# [[{section}.{key}]]" in text
+            assert table or f"\n{key} = " in text or f"\n# {key} = " in text, f"{section}.{key}"
 
 
 def test_the_strongest_layer_wins(tmp_path: Path) -> None:

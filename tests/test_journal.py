@@ -31,7 +31,7 @@ def test_a_whole_life_is_read_again_after_each_step(path: Path) -> None:
         other.close()
         return found
 
-    execution = journal.intend(VPS, "uptime")
+    execution = journal.intend(VPS, "uptime", "diagnostics@0")
     assert execution.state == Intended()
     assert reread() == execution
     now = 1001.0
@@ -54,7 +54,9 @@ def test_any_output_survives(
     tmp_path_factory: pytest.TempPathFactory, text: str, code: int
 ) -> None:
     journal = Journal(tmp_path_factory.mktemp("journal") / "j")
-    execution = journal.mark_running(journal.mark_sent(journal.intend(VPS, "x")), 1)
+    execution = journal.mark_running(
+        journal.mark_sent(journal.intend(VPS, "x", "diagnostics@0")), 1
+    )
     journal.complete(execution, exit_code=code, signal=None, stdout=text, stderr=text)
     found = journal.get(execution.exec_id)
     assert found
@@ -65,7 +67,9 @@ def test_any_output_survives(
 
 def test_nothing_overwrites_a_result(path: Path) -> None:
     journal = Journal(path)
-    execution = journal.mark_running(journal.mark_sent(journal.intend(VPS, "x")), 1)
+    execution = journal.mark_running(
+        journal.mark_sent(journal.intend(VPS, "x", "diagnostics@0")), 1
+    )
     done = journal.complete(execution, exit_code=0, signal=None, stdout="first", stderr="")
     for late in (
         journal.complete(execution, exit_code=1, signal=None, stdout="second", stderr=""),
@@ -78,7 +82,9 @@ def test_nothing_overwrites_a_result(path: Path) -> None:
 
 def test_an_end_without_a_result_keeps_its_reason(path: Path) -> None:
     journal = Journal(path, lambda: 5.0)
-    execution = journal.mark_running(journal.mark_sent(journal.intend(VPS, "x")), 7)
+    execution = journal.mark_running(
+        journal.mark_sent(journal.intend(VPS, "x", "diagnostics@0")), 7
+    )
     ended = journal.end(execution, "lost", code="c", message="m", advice="a")
     assert ended.state == Ended("lost", 5.0, 7, "c", "m", "a")
     assert ended.pid == 7
@@ -88,8 +94,8 @@ def test_an_end_without_a_result_keeps_its_reason(path: Path) -> None:
 def test_the_newest_command_with_a_pid_is_found(path: Path) -> None:
     times = iter(range(1000, 2000))
     journal = Journal(path, lambda: float(next(times)))
-    old = journal.mark_running(journal.mark_sent(journal.intend(VPS, "old")), 5)
-    new = journal.mark_running(journal.mark_sent(journal.intend(VPS, "new")), 5)
+    old = journal.mark_running(journal.mark_sent(journal.intend(VPS, "old", "diagnostics@0")), 5)
+    new = journal.mark_running(journal.mark_sent(journal.intend(VPS, "new", "diagnostics@0")), 5)
     found = journal.find(VPS, 5)
     assert found
     assert found.exec_id == new.exec_id != old.exec_id
@@ -99,7 +105,7 @@ def test_the_newest_command_with_a_pid_is_found(path: Path) -> None:
 
 def test_handles_are_unguessable_and_differ(path: Path) -> None:
     journal = Journal(path)
-    handles = {journal.intend(VPS, "x").exec_id for _ in range(50)}
+    handles = {journal.intend(VPS, "x", "diagnostics@0").exec_id for _ in range(50)}
     assert len(handles) == 50
     assert {len(handle) for handle in handles} == {len("exec_") + 26}
     journal.close()
@@ -138,4 +144,4 @@ def test_a_closed_journal_is_an_error_and_not_a_crash(path: Path) -> None:
     journal = Journal(path)
     journal.close()
     with pytest.raises(JournalError):
-        journal.intend(VPS, "x")
+        journal.intend(VPS, "x", "diagnostics@0")

@@ -142,7 +142,7 @@ async def test_what_cannot_run_is_an_error_with_text_only(sandbox: Sandbox, tmp_
     )
     assert "The command was not run." in text(off)
     assert "QEMU guest agent is not running" in text(mute)
-    assert text(refused).startswith("not_allowed: The program sudo ")
+    assert text(refused).startswith("wrapper: sudo runs another program. ")
     assert "nearest_allowed: df -h" in text(refused)
     assert "status: refused" in text(refused)
     assert text(gone).startswith("exec_id_unknown: ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import anyio
@@ -12,8 +13,13 @@ from hostup_mcp.execution.records import (
     Ended,
     Running,
 )
+from hostup_mcp.policy.emit import PROLOGUE
 from tests.runner_harness import DONE, VPS, approved, flow, running
 from tests.scripted_api import Answer, ScriptedApi, json_answer, problem
+
+
+def _sent(body: str) -> bytes:
+    return json.dumps({"command": PROLOGUE + body}).encode()
 
 
 async def test_the_request_carries_the_key_and_the_judged_text(
@@ -26,7 +32,7 @@ async def test_the_request_carries_the_key_and_the_judged_text(
     assert isinstance(job.execution.state, Completed)
     probe, post, poll = scripted.received
     assert (probe.method, probe.path) == ("GET", "/api/v2/vps/vps_1/agent/exec")
-    assert (post.method, post.body) == ("POST", b'{"command": "uname -a"}')
+    assert (post.method, post.body) == ("POST", _sent("uname -a"))
     assert poll.path == "/api/v2/vps/vps_1/agent/exec?pid=7"
     for request in scripted.received:
         assert request.headers["Authorization"] == "Bearer some_key_123"

@@ -102,8 +102,8 @@ async def test_what_was_left_behind_is_told_truthfully_once_its_owner_is_gone(
         "this one": owner_module.current_owner(),
     }
     monkeypatch.setattr("hostup_mcp.execution.journal.current_owner", lambda: names[owner])
-    intended = journal.intend(VPS, "uptime")
-    sent = journal.mark_sent(journal.intend(VPS, "uptime"))
+    intended = journal.intend(VPS, "uptime", "diagnostics@0")
+    sent = journal.mark_sent(journal.intend(VPS, "uptime", "diagnostics@0"))
     async with running(scripted, journal) as runner:
         for execution, kind in ((intended, "not_started"), (sent, "unknown")):
             job = await runner.resume(execution)

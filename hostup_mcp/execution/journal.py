@@ -28,12 +28,12 @@ from hostup_mcp.execution.records import (
     Sent,
 )
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _BUSY_SECONDS: Final = 2.0
 _COLUMNS: Final = (
-    "exec_id, vps_id, command, created_at, owner, state, sent_at, finished_at, pid, exit_code,"
-    " signal, stdout, stderr, stdout_truncated, stderr_truncated, error_code, error_message,"
-    " error_advice"
+    "exec_id, vps_id, command, policy, created_at, owner, state, sent_at, finished_at, pid,"
+    " exit_code, signal, stdout, stderr, stdout_truncated, stderr_truncated, error_code,"
+    " error_message, error_advice"
 )
 # Output is stored as bytes: SQLite text cannot hold a lone surrogate, and a result must not be
 # lost for one.
@@ -42,6 +42,7 @@ CREATE TABLE executions (
     exec_id TEXT PRIMARY KEY,
     vps_id TEXT NOT NULL,
     command TEXT NOT NULL,
+    policy TEXT NOT NULL,
     created_at REAL NOT NULL,
     owner TEXT NOT NULL,
     state TEXT NOT NULL CHECK (state IN
@@ -61,6 +62,9 @@ CREATE TABLE executions (
 ) STRICT;
 CREATE INDEX executions_by_pid ON executions (vps_id, pid);
 """
+
+
+_FROM_1_TO_2: Final = "ALTER TABLE executions ADD COLUMN policy TEXT NOT NULL DEFAULT ''"
 
 
 class JournalError(Exception):
@@ -123,6 +127,9 @@ class Journal:
             for statement in _SCHEMA.split(";"):
                 self._db.execute(statement)
             self._db.execute(f"PRAGMA user_version = {_VERSION}")
+        elif version == 1:
+            self._db.execute(_FROM_1_TO_2)
+            self._db.execute(f"PRAGMA user_version = {_VERSION}")
         self._db.execute("COMMIT")
         if version > _VERSION:
             raise sqlite3.DatabaseError(f"it was written by a newer version (format {version})")
@@ -137,10 +144,10 @@ class Journal:
         with self._lock:
             self._db.close()
 
-    def intend(self, vps_id: str, command: str) -> Execution:
+    def intend(self, vps_id: str, command: str, policy: str) -> Execution:
         """Record that a command is about to be run, under a new handle."""
         execution = Execution(
-            _new_id(), vps_id, command, self._clock(), current_owner(), Intended()
+            _new_id(), vps_id, command, policy, self._clock(), current_owner(), Intended()
         )
         self._insert(execution, "intended", None, None)
         return execution
@@ -148,7 +155,7 @@ class Journal:
     def foreign(self, vps_id: str, pid: int) -> Execution:
         """A command that somebody else started, not recorded yet; see `adopt`."""
         now = self._clock()
-        return Execution(_new_id(), vps_id, "", now, current_owner(), Running(now, pid))
+        return Execution(_new_id(), vps_id, "", "", now, current_owner(), Running(now, pid))
 
     def adopt(self, execution: Execution) -> Execution:
         """Record a foreign command, once HostUp is seen to know it."""
@@ -219,11 +226,12 @@ class Journal:
     ) -> None:
         self._execute(
             "INSERT INTO executions"
-            " (exec_id, vps_id, command, created_at, owner, state, sent_at, pid)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            " (exec_id, vps_id, command, policy, created_at, owner, state, sent_at, pid)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             execution.exec_id,
             execution.vps_id,
             execution.command,
+            execution.policy,
             execution.created_at,
             execution.owner,
             state,
@@ -267,14 +275,15 @@ class Journal:
 
 
 _Row = tuple[
-    str, str, str, float, str, str, float | None, float | None, int | None, int | None, int | None,
-    bytes | None, bytes | None, int | None, int | None, str | None, str | None, str | None,
+    str, str, str, str, float, str, str, float | None, float | None, int | None, int | None,
+    int | None, bytes | None, bytes | None, int | None, int | None, str | None, str | None,
+    str | None,
 ]  # fmt: skip
 
 
 def _execution(row: _Row) -> Execution:
-    exec_id, vps_id, command, created_at, owner, name, sent_at, finished_at, pid = row[:9]
-    exit_code, signal, stdout, stderr, cut_stdout, cut_stderr, code, message, advice = row[9:]
+    exec_id, vps_id, command, policy, created_at, owner, name, sent_at, finished_at, pid = row[:10]
+    exit_code, signal, stdout, stderr, cut_stdout, cut_stderr, code, message, advice = row[10:]
     state: Intended | Sent | Running | Completed | Ended
     match name:
         case "intended":
@@ -300,7 +309,7 @@ def _execution(row: _Row) -> Execution:
             state = Ended(
                 kind, finished_at or created_at, pid, code or "", message or "", advice or ""
             )
-    return Execution(exec_id, vps_id, command, created_at, owner, state)
+    return Execution(exec_id, vps_id, command, policy, created_at, owner, state)
 
 
 def _new_id() -> str:

@@ -89,7 +89,9 @@ class Execution:
     Attributes:
         exec_id: our handle, unguessable.
         vps_id: HostUp's id of the VPS.
-        command: the text as sent; empty if it was started by somebody else.
+        command: the judged text, without the prologue that stands before every command; empty
+            if it was started by somebody else.
+        policy: the label of the policy that let it through; empty likewise.
         created_at: seconds since the epoch.
         owner: the process that drives it, or drove it.
         state: what is known of it.
@@ -98,6 +100,7 @@ class Execution:
     exec_id: str
     vps_id: str
     command: str
+    policy: str
     created_at: float
     owner: str
     state: Intended | Sent | Running | Completed | Ended

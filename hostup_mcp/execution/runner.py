@@ -119,7 +119,7 @@ class Runner:
         Raises:
             JournalError: it could not be recorded, so it will not be sent.
         """
-        intend = partial(self._journal.intend, vps_id, command.text)
+        intend = partial(self._journal.intend, vps_id, command.body, command.policy)
         execution = await self._recorder.promptly(intend)
         return self._drive(Job(execution), command)
 
@@ -233,7 +233,7 @@ class Runner:
             await self._recorder.end(job, "not_started", fault)
             return
         try:
-            started = await self._client.start_command(vps_id, command.text)
+            started = await self._client.start_command(vps_id, command.sent)
         except HostUpError as error:
             if error.nothing_ran:
                 await self._recorder.end(job, "not_started", Fault.of(error))

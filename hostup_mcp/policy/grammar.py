@@ -1,98 +1,306 @@
-"""From text to an argv, and from an argv to text.
+"""From text to a syntax tree: a strict subset of what every POSIX shell reads alike.
 
-The grammar is one simple command of plain words, separated by blanks. Plain words mean the same
-to every POSIX shell, so no quoting is needed to rebuild the text from the argv.
+Accepted are simple commands of literal words, joined by `|`, `&&`, `||` and `;`, with redirections
+to /dev/null and between stdout and stderr. Quotes and escapes are undone here. Whatever else a
+shell knows is refused by name: it is never passed through. docs/policy.md has the grammar.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Final, NoReturn
 
-_WORD = re.compile(r"[A-Za-z0-9_./:@%+,=-]+")
-_BLANKS = " \t"
+from hostup_mcp.policy.misfit import shown
+from hostup_mcp.policy.tree import CommandLine, Operator, Redirection, Stage, SyntaxRefusal, Word
+from hostup_mcp.policy.words import BLANKS, Refused, WordReader
 
-_HINTS = {
-    "|": "Send one command without a pipe; its whole output comes back.",
-    "&": "Send one command per call.",
-    ";": "Send one command per call.",
-    "\n": "Send one command per call, on one line.",
-    "\r": "Send one command per call, on one line.",
-    "$": "Write the value itself; variables and substitutions are not expanded.",
-    "`": "Send the inner command first and use its output.",
-    ">": "Leave the redirection out; stdout and stderr both come back, apart.",
-    "<": "Leave the redirection out.",
-    "*": "Write the whole name; patterns are not expanded.",
-    "?": "Write the whole name; patterns are not expanded.",
-    "'": "Leave the quotes out; only plain words are accepted.",
-    '"': "Leave the quotes out; only plain words are accepted.",
-    "~": "Write the absolute path.",
-    "#": "Leave the comment out.",
+MAX_CHARACTERS: Final = 4096
+"""Of a command, by HostUp's page post-v2-vps-id-agent-exec."""
+MAX_STAGES: Final = 16
+MAX_WORDS: Final = 128
+
+RESERVED_WORDS: Final = frozenset(
+    """
+    if then else elif fi do done case esac while until for in function select time coproc
+    repeat foreach end always nocorrect noglob namespace typeset declare local export
+    readonly integer float
+    """.split()
+)
+"""Words that some shell reads as its own syntax where a program is named."""
+
+_OUTSIDE = re.compile(r"[^\t\n -~]|\n")
+_COMMAND = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]*|(?:/[A-Za-z0-9_][A-Za-z0-9+._-]*)+")
+_ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\+?=")
+_REDIRECTION = re.compile(r"&>>?|[0-9]*(?:<<<|<<-|<<|<>|<&|<\(|>>|>&|>\||>\(|<|>)")
+
+_SINK: Final = "/dev/null"
+_DUPLICATIONS: dict[tuple[str, str], Redirection] = {
+    ("2", "1"): "2>&1",
+    ("", "2"): ">&2",
+    ("1", "2"): ">&2",
+}
+_TO_SINK: dict[tuple[str, str], Redirection] = {
+    ("", ">"): ">/dev/null",
+    ("1", ">"): ">/dev/null",
+    ("2", ">"): "2>/dev/null",
+    ("", "<"): "</dev/null",
+    ("0", "<"): "</dev/null",
 }
 
 
-@dataclass(frozen=True, slots=True)
-class SyntaxRefusal:
-    """Why a text is not in the grammar: what stands at `offset`, and what to write instead.
+def parse(text: str) -> CommandLine | SyntaxRefusal:
+    """The syntax tree of a command, or why it has none.
 
-    Attributes:
-        code: `empty_command` or `character_refused`.
-        message: one sentence.
-        offset: where in the text, in characters from 0.
-        length: how many characters are meant.
-        hint: one sentence on what to write instead.
+    Args:
+        text: any text at all; blanks and line feeds around it are ignored.
     """
-
-    code: str
-    message: str
-    offset: int
-    length: int
-    hint: str
+    try:
+        return _Parser(text).command_line()
+    except Refused as refused:
+        return refused.refusal
 
 
-def parse(text: str) -> tuple[str, ...] | SyntaxRefusal:
-    """The argv of a simple command of plain words, or why it is none."""
-    argv: list[str] = []
-    position = 0
-    # Models end a command with a line end often enough, and it carries no meaning there.
-    end = len(text.rstrip(_BLANKS + "\n"))
-    while position < end:
-        if text[position] in _BLANKS:
-            position += 1
-            continue
-        word = _WORD.match(text, position, end)
-        if word is None:
-            return _refuse_character(text, position)
-        argv.append(word.group())
-        position = word.end()
-    if not argv:
-        return SyntaxRefusal(
-            code="empty_command",
-            message="The command is empty.",
-            offset=0,
-            length=len(text),
-            hint="Send a command, for example: uptime",
+class _Parser(WordReader):
+    """One pass from left to right. Every character is looked at a bounded number of times."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._words: list[Word] = []
+        self._redirections: list[Redirection] = []
+        self._count = 0
+
+    def command_line(self) -> CommandLine:
+        """The whole text.
+
+        Raises:
+            Refused: it is not in the grammar.
+        """
+        self._check_characters()
+        stages: list[Stage] = []
+        operator: Operator | None = None
+        while True:
+            self._stage()
+            stages.append(Stage(operator, tuple(self._words), tuple(self._redirections)))
+            if self._position >= self._end:
+                return CommandLine(tuple(stages))
+            start = self._position
+            operator = self._operator()
+            if operator == ";" and self.skip_blanks() >= self._end:
+                return CommandLine(tuple(stages))
+            if len(stages) == MAX_STAGES:
+                self.refuse(
+                    "too_many_stages",
+                    f"More than {MAX_STAGES} commands are joined together.",
+                    start,
+                    len(operator),
+                    "Send some of them in a call of their own.",
+                )
+
+    def _check_characters(self) -> None:
+        text, end = self._text, self._end
+        if self._position >= end:
+            self.refuse(
+                "empty_command",
+                "The command is empty.",
+                0,
+                len(text),
+                "Send a command, for example: uptime",
+            )
+        if end - self._position > MAX_CHARACTERS:
+            self.refuse(
+                "command_too_long",
+                f"The command has {end - self._position} characters; "
+                f"{MAX_CHARACTERS} are the limit.",
+                self._position,
+                end - self._position,
+                "Send a shorter command, or several.",
+            )
+        if outside := _OUTSIDE.search(text, self._position, end):
+            self._refuse_character(outside.group(), outside.start())
+
+    def _refuse_character(self, character: str, offset: int) -> NoReturn:
+        if character == "\n":
+            self.refuse(
+                "line_break",
+                "A command is one line; this one has a line break inside.",
+                offset,
+                1,
+                "Send one command per call, or join them with && or ;",
+            )
+        if character.isascii():
+            self.refuse(
+                "control_character",
+                f"The control character U+{ord(character):04X} cannot stand in a command.",
+                offset,
+                1,
+                "Leave it out; only printable ASCII and tabs are read alike by every shell.",
+            )
+        octal = "".join(f"\\{byte:03o}" for byte in character.encode("utf-8", "replace"))
+        self.refuse(
+            "non_ascii",
+            f"The character U+{ord(character):04X} is not ASCII: it can cut the guest agent's "
+            "channel, and shells disagree on where it ends.",
+            offset,
+            1,
+            "Search for the ASCII part around it (in a pattern, . stands for it); where the "
+            f"operator allows printf, printf '{octal}' prints this character.",
         )
-    return tuple(argv)
 
+    # -------------------------------------------------------------- stages and operators
 
-def render(argv: Sequence[str]) -> str:
-    """The canonical text of an argv: its words with one space between."""
-    return " ".join(argv)
+    def _stage(self) -> None:
+        """Read words and redirections up to the next operator or the end."""
+        self._words, self._redirections = [], []
+        while self.skip_blanks() < self._end:
+            character = self._text[self._position]
+            redirection = _REDIRECTION.match(self._text, self._position, self._end)
+            if redirection:
+                self._redirect(redirection.group())
+            elif character in "|&;":
+                break
+            else:
+                self._add(self.word())
+        if not self._words:
+            self._refuse_missing_command()
 
+    def _refuse_missing_command(self) -> NoReturn:
+        at_end = self._position >= self._end
+        start = self._end - 1 if at_end else self._position
+        where = "at the end" if at_end else f"before {self._text[start]}"
+        self.refuse(
+            "command_missing",
+            f"A command is missing {where}.",
+            start,
+            1,
+            "Write a command on both sides of every operator.",
+        )
 
-def _refuse_character(text: str, position: int) -> SyntaxRefusal:
-    character = text[position]
-    shown = character if character.isprintable() else f"U+{ord(character):04X}"
-    if not character.isascii():
-        hint = "Only ASCII is accepted: other characters can stop the guest agent's channel."
-    else:
-        hint = _HINTS.get(character, "Only letters, digits and _ . / : @ % + , = - are accepted.")
-    return SyntaxRefusal(
-        code="character_refused",
-        message=f"The character {shown} at position {position + 1} is not accepted.",
-        offset=position,
-        length=1,
-        hint=hint,
-    )
+    def _operator(self) -> Operator:
+        text, start = self._text, self._position
+        pair = text[start : start + 2]
+        operators: tuple[Operator, ...] = ("&&", "||")
+        for operator in operators:
+            if pair == operator:
+                self._position += 2
+                return operator
+        if pair == "|&":
+            self._refuse_operator(
+                "|&", "is not read alike by every shell", "Write 2>&1 | in its place."
+            )
+        if pair == ";;":
+            self._refuse_operator(";;", "belongs to a case statement", "Write one ; only.")
+        if pair[0] == "&":
+            self.refuse(
+                "background",
+                "& would leave the command running in the background.",
+                start,
+                1,
+                "Leave & out: a command that outlasts the call runs on, and vps_exec_result "
+                "has its result. To join commands, write && or ;",
+            )
+        self._position += 1
+        return "|" if pair[0] == "|" else ";"
+
+    def _refuse_operator(self, token: str, why: str, hint: str) -> NoReturn:
+        self.refuse(
+            "operator_refused", f"The operator {token} {why}.", self._position, len(token), hint
+        )
+
+    def _redirect(self, token: str) -> None:
+        text, start = self._text, self._position
+        if token.endswith("("):
+            self.refuse(
+                "substitution",
+                f"The process substitution {token} runs another command.",
+                start,
+                len(token),
+                "Run that command by itself, or in front of a pipe.",
+            )
+        if not self._words:
+            self.refuse(
+                "redirection_first",
+                f"The redirection {token} stands before the program.",
+                start,
+                len(token),
+                "Write the program first.",
+            )
+        self._position += len(token)
+        if token.endswith(">&"):
+            target = text[self._position : self._position + 1]
+            found = _DUPLICATIONS.get((token[:-2], target))
+            redirections = (found,) if found else ()
+        else:
+            self.skip_blanks()
+            target = _SINK if text.startswith(_SINK, self._position) else ""
+            redirections = self._to_sink(token) if target else ()
+        after = self._position + len(target)
+        if not redirections or (after < self._end and text[after] not in " \t|&;"):
+            self._refuse_redirection(token, start)
+        self._position = after
+        self._redirections += redirections
+
+    def _to_sink(self, token: str) -> tuple[Redirection, ...]:
+        if token.startswith("&"):
+            return (">/dev/null", "2>&1")
+        descriptor = token.rstrip("<>")
+        sign = token.removeprefix(descriptor)
+        found = _TO_SINK.get((descriptor, ">" if sign == ">>" else sign))
+        return (found,) if found else ()
+
+    def _refuse_redirection(self, token: str, start: int) -> NoReturn:
+        if "<<" in token:
+            code, what = "here_document", f"The here-document {token} is not accepted."
+        else:
+            code, what = "redirection_refused", f"The redirection {token} is not accepted here."
+        end = start + len(token)
+        while end < self._end and self._text[end] in BLANKS:
+            end += 1
+        while end < self._end and self._text[end] not in " \t|;":
+            end += 1
+        self.refuse(
+            code,
+            f"{what} Accepted are 2>&1, >&2, and >, 2>, &> and < with /dev/null.",
+            start,
+            end - start,
+            "Leave it out: stdout and stderr both come back, apart. Nothing can be written to "
+            "a file.",
+        )
+
+    # -------------------------------------------------------------- words
+
+    def _add(self, word: Word) -> None:
+        self._count += 1
+        if self._count > MAX_WORDS:
+            self.refuse(
+                "too_many_words",
+                f"The command has more than {MAX_WORDS} words.",
+                word.offset,
+                word.length,
+                "Send fewer arguments in a call.",
+            )
+        if not self._words:
+            self._check_command_word(word)
+        self._words.append(word)
+
+    def _check_command_word(self, word: Word) -> None:
+        raw = self._text[word.offset : word.offset + word.length]
+        if word.text == "!":
+            code, what = "negation", "The exit code cannot be negated with !."
+            hint = "Leave ! out and read the exit code."
+        elif _ASSIGNMENT.match(raw):
+            code = "assignment"
+            what = f"{shown(raw)} sets a variable, which can change what a program does."
+            hint = "Leave the assignment out and write the value where it is needed."
+        elif raw in RESERVED_WORDS:
+            code, what = "reserved_word", f"{raw} is a word of the shell's own syntax."
+            hint = "Send simple commands, joined with |, && or ;, without loops or conditions."
+        elif raw != word.text or not _COMMAND.fullmatch(raw):
+            code = "command_word"
+            what = f"{shown(raw)} cannot name a program."
+            hint = (
+                "Write the program's plain name, unquoted, such as df, or its absolute path, "
+                "such as /usr/bin/df."
+            )
+        else:
+            return
+        self.refuse(code, what, word.offset, word.length, hint)

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-import difflib
+import hashlib
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, Literal
 
-from hostup_mcp.policy.allowlist import ALLOWED
-from hostup_mcp.policy.grammar import SyntaxRefusal, parse, render
+from hostup_mcp.policy.emit import PROLOGUE, emit_checked
+from hostup_mcp.policy.grammar import parse
+from hostup_mcp.policy.misfit import Misfit, shown
+from hostup_mcp.policy.nearest import Suggester
+from hostup_mcp.policy.preset import Preset, data_digest
+from hostup_mcp.policy.rules import RuleSet, Verdict
+from hostup_mcp.policy.tree import CommandLine, Stage, SyntaxRefusal
 
-WHO_CAN_CHANGE: Final = (
-    "The list is part of this version of hostup-mcp; nothing an agent can call changes it."
-)
+_NOTHING: Final = "Nobody, by asking: no setting lifts it."
+_RULES: Final = "The operator, with a rule under policy.rules in the configuration file."
+_WHO_CAN_CHANGE: Final = {
+    "path_not_readable": "The operator, with policy.readable in the configuration file.",
+    "not_read_only": "The operator, with policy.preset in the configuration file.",
+    "path_protected": _NOTHING,
+    "wrapper": _NOTHING,
+    "interpreter": _NOTHING,
+    "shell_builtin": _NOTHING,
+}
 
 
 class _Seal:
-    """Proof that a command comes from `judge`: made in this module only."""
+    """Proof that a command comes from `Policy.judge`: made in this module only."""
 
 
 _SEAL: Final = _Seal()
@@ -24,21 +37,29 @@ _SEAL: Final = _Seal()
 
 @dataclass(frozen=True, slots=True, init=False)
 class ApprovedCommand:
-    """A command that passed the policy. Only `judge` makes one.
+    """A command that passed the policy. Only `Policy.judge` makes one.
 
     Attributes:
-        argv: what was judged.
-        text: what is sent: rebuilt from `argv`, never the agent's own text.
+        stages: what was judged.
+        body: the canonical text of the stages.
+        policy: the label of the policy that let it through, such as `diagnostics@0123456789ab`.
     """
 
-    argv: tuple[str, ...]
-    text: str
+    stages: tuple[Stage, ...]
+    body: str
+    policy: str
 
-    def __init__(self, seal: _Seal, argv: Sequence[str]) -> None:
+    def __init__(self, seal: _Seal, line: CommandLine, body: str, policy: str) -> None:
         if seal is not _SEAL:
-            raise TypeError("only hostup_mcp.policy.judge.judge makes an ApprovedCommand")
-        object.__setattr__(self, "argv", tuple(argv))
-        object.__setattr__(self, "text", render(argv))
+            raise TypeError("only hostup_mcp.policy.judge.Policy makes an ApprovedCommand")
+        object.__setattr__(self, "stages", line.stages)
+        object.__setattr__(self, "body", body)
+        object.__setattr__(self, "policy", policy)
+
+    @property
+    def sent(self) -> str:
+        """The text that is sent: a fixed prologue, then the body; never the agent's own text."""
+        return PROLOGUE + self.body
 
     def __reduce__(self) -> str:
         raise TypeError("an ApprovedCommand cannot be pickled or copied")
@@ -49,65 +70,188 @@ class Refusal:
     """Why a command may not be sent.
 
     Attributes:
-        code: `empty_command`, `character_refused` or `not_allowed`.
-        message: one sentence on what was refused and why.
-        offset: where in the command, in characters from 0.
-        length: how many characters are meant.
-        hint: one sentence on what to do instead.
+        verdict: `deny`, or `ask` where a rule would have a human asked.
+        code: stable, one of those in docs/policy.md.
+        message: one sentence that names the token and the rule.
+        offset: where the token stands in the command, in characters from 0.
+        length: how many characters it has.
+        hint: one sentence on what to write instead.
         nearest: allowed commands that come closest, best first.
+        who_can_change_it: one sentence, with the key of the configuration file.
+        policy: the label of the policy that was asked.
+        stages: what was judged; none where the command is not in the grammar.
     """
 
+    verdict: Literal["ask", "deny"]
     code: str
     message: str
     offset: int
     length: int
     hint: str
     nearest: tuple[str, ...]
+    who_can_change_it: str
+    policy: str
+    stages: tuple[Stage, ...] = ()
 
 
-def judge(text: str) -> ApprovedCommand | Refusal:
-    """Parse a command, look its whole argv up, and rebuild it.
-
-    Args:
-        text: the command as the agent wrote it.
-    """
-    argv = parse(text)
-    if isinstance(argv, SyntaxRefusal):
-        nearest = _nearest(text[: argv.offset].split() or text.split())
-        return Refusal(argv.code, argv.message, argv.offset, argv.length, argv.hint, nearest)
-    if argv in ALLOWED and parse(render(argv)) == argv:
-        return ApprovedCommand(_SEAL, argv)
-    return _not_allowed(text, argv)
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    verdict: Literal["ask", "deny"]
+    stage: Stage
+    fault: Misfit
+    who: str
 
 
-def allowed_commands() -> tuple[str, ...]:
-    """Every allowed command as text, in alphabetical order."""
-    return tuple(sorted(render(argv) for argv in ALLOWED))
+class Policy:
+    """What may run on one VPS, or on all that no other policy names."""
 
+    def __init__(self, preset: Preset, rules: RuleSet, closed_by: str = "") -> None:
+        """The policy.
 
-def _not_allowed(text: str, argv: tuple[str, ...]) -> Refusal:
-    name = argv[0]
-    nearest = _nearest(argv)
-    if any(allowed[0] == name for allowed in ALLOWED):
-        message = f"{name} is allowed, but not with these arguments."
-    else:
-        message = f"The program {name} is not on the list of allowed commands."
-    hint = (
-        "Send one of the nearest allowed commands, exactly as it stands."
-        if nearest
-        else f"Allowed programs: {', '.join(sorted({a[0] for a in ALLOWED}))}."
-    )
-    start = text.index(name)
-    length = len(text.rstrip()) - start
-    return Refusal("not_allowed", message, start, length, hint, nearest)
+        Args:
+            preset: what it starts from.
+            rules: the operator's own rules.
+            closed_by: the key that closes the VPS to every command; empty where it is open.
+        """
+        self.preset = preset
+        self.rules = rules
+        self.closed_by = closed_by
+        self.label = self._make_label()
+        self._suggester = Suggester(preset, rules, self._refused)
 
+    @property
+    def unrestricted(self) -> bool:
+        """Whether it sends anything that parses and that no rule refuses."""
+        return self.preset.name == "unrestricted" and not self.closed_by
 
-def _nearest(words: Sequence[str]) -> tuple[str, ...]:
-    """Allowed forms of the same program, or of the program behind a `sudo`, closest first."""
-    for start, name in enumerate(words[:2]):
-        program = name.rsplit("/", 1)[-1]
-        same = sorted(render(argv) for argv in ALLOWED if argv[0] == program)
-        if same:
-            wanted = " ".join([program, *words[start + 1 :]])
-            return tuple(difflib.get_close_matches(wanted, same, n=3, cutoff=0.0))
-    return ()
+    def _make_label(self) -> str:
+        """Its name and the digest of all that it is made of."""
+        name = "closed" if self.closed_by else self.preset.name
+        own = {
+            "preset": self.preset.name,
+            "closed": bool(self.closed_by),
+            "readable": self.preset.types.paths.readable,
+            "types": self.rules.types.definitions(),
+            "rules": [rule.data.model_dump(mode="json") for rule in self.rules.rules],
+        }
+        text = json.dumps(own, sort_keys=True).encode()
+        return f"{name}@{hashlib.sha256(data_digest() + text).hexdigest()[:12]}"
+
+    def judge(self, text: str) -> ApprovedCommand | Refusal:
+        """Parse a command, judge its stages, and rebuild it.
+
+        Args:
+            text: the command as the agent wrote it; any text at all.
+        """
+        if self.closed_by:
+            return self._closed(text)
+        decided = self._decide(text)
+        if isinstance(decided, ApprovedCommand):
+            return decided
+        return replace(decided, nearest=self._suggester.suggest(text, decided))
+
+    def _refused(self, text: str) -> Refusal | None:
+        decided = self._decide(text)
+        return decided if isinstance(decided, Refusal) else None
+
+    def _decide(self, text: str) -> ApprovedCommand | Refusal:
+        line = parse(text)
+        if isinstance(line, SyntaxRefusal):
+            return self._syntax(line, ())
+        findings = [found for stage in line.stages if (found := self._judge_stage(stage))]
+        if findings:
+            # The strictest verdict counts; of equals, the first.
+            worst = next((f for f in findings if f.verdict == "deny"), findings[0])
+            return self._refusal(worst, line.stages)
+        body = emit_checked(line)
+        if isinstance(body, SyntaxRefusal):
+            return self._syntax(body, line.stages)
+        return ApprovedCommand(_SEAL, line, body, self.label)
+
+    def verdict_on(self, stage: Stage) -> Verdict:
+        """The verdict on one stage by itself."""
+        found = self._judge_stage(stage)
+        return found.verdict if found else "allow"
+
+    def _judge_stage(self, stage: Stage) -> _Finding | None:
+        rule = self.rules.find(stage)
+        if rule is not None:
+            return self._by_rule(stage, rule.data.verdict, rule.data.reason, rule.place)
+        if self.preset.name == "unrestricted":
+            return None
+        fault = self.preset.check(stage.words)
+        if fault is None:
+            return None
+        who = _WHO_CAN_CHANGE.get(fault.code, _RULES)
+        return _Finding("deny", stage, fault, who)
+
+    def _by_rule(self, stage: Stage, verdict: Verdict, reason: str, place: str) -> _Finding | None:
+        program = stage.words[0].text
+        who = f"The operator, with {place} in the configuration file."
+        match verdict:
+            case "allow":
+                return None
+            case "ask":
+                fault = Misfit(
+                    "approval_needed",
+                    f"A rule wants a human to be asked ({reason}), which this version cannot do.",
+                    hint=f"Ask the operator to run it, or to allow it ({program}).",
+                )
+                return _Finding("ask", stage, fault, who)
+            case "deny":
+                fault = Misfit(
+                    "rule_denied",
+                    f"A rule of the operator's refuses this: {reason}.",
+                    hint="Leave it out, or ask the operator.",
+                )
+                return _Finding("deny", stage, fault, who)
+
+    def _refusal(self, found: _Finding, stages: Sequence[Stage]) -> Refusal:
+        words, fault = found.stage.words, found.fault
+        if 0 < fault.index < len(words):
+            first = last = words[fault.index]
+        elif fault.index == 0 and fault.code not in {"approval_needed", "rule_denied"}:
+            first = last = words[0]
+        else:
+            first, last = words[0], words[-1]
+        program = shown(words[0].text)
+        about_program = fault.message.startswith(f"{program} ")
+        return Refusal(
+            verdict=found.verdict,
+            code=fault.code,
+            message=fault.message if about_program else f"{program}: {fault.message}",
+            offset=first.offset,
+            length=last.offset + last.length - first.offset,
+            hint=fault.hint or "Leave it out, or use one of the nearest allowed forms.",
+            nearest=(),
+            who_can_change_it=found.who,
+            policy=self.label,
+            stages=tuple(stages),
+        )
+
+    def _syntax(self, refusal: SyntaxRefusal, stages: Sequence[Stage]) -> Refusal:
+        return Refusal(
+            verdict="deny",
+            code=refusal.code,
+            message=refusal.message,
+            offset=refusal.offset,
+            length=refusal.length,
+            hint=refusal.hint,
+            nearest=(),
+            who_can_change_it="Nobody: the grammar is the same under every policy.",
+            policy=self.label,
+            stages=tuple(stages),
+        )
+
+    def _closed(self, text: str) -> Refusal:
+        return Refusal(
+            verdict="deny",
+            code="vps_closed",
+            message="This VPS is closed to commands.",
+            offset=0,
+            length=len(text),
+            hint="Work on another VPS, or ask the operator.",
+            nearest=(),
+            who_can_change_it=f"The operator, with {self.closed_by} in the configuration file.",
+            policy=self.label,
+        )

@@ -1,0 +1,71 @@
+"""What must be known of a VPS before a command may go to it: its name and its operating system."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from hostup_mcp.hostup.client import HostUpClient
+from hostup_mcp.hostup.models import Vps
+
+_FRESH_SECONDS: Final = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """One VPS, as HostUp described it last.
+
+    Attributes:
+        name: its display name, where HostUp gave one.
+        is_windows: whether its operating system is known to be Windows. What `family` HostUp
+            writes for it is not documented, so the word is looked for in family and display name.
+    """
+
+    name: str | None
+    is_windows: bool
+
+
+class Inventory:
+    """Descriptions of VPSs, kept for five minutes; a list of them fills it."""
+
+    def __init__(self, client: HostUpClient, clock: Callable[[], float] = time.monotonic) -> None:
+        """An empty inventory.
+
+        Args:
+            client: who is asked for a VPS that is not known.
+            clock: seconds from any fixed moment.
+        """
+        self._client = client
+        self._clock = clock
+        self._known: dict[str, tuple[float, Machine]] = {}
+
+    def note(self, vps: Vps) -> None:
+        """Keep what HostUp just said of a VPS."""
+        now = self._clock()
+        self._known = {
+            vps_id: entry
+            for vps_id, entry in self._known.items()
+            if now - entry[0] < _FRESH_SECONDS
+        }
+        self._known[vps.id] = (now, _machine(vps))
+
+    async def get(self, vps_id: str) -> Machine:
+        """The VPS with this id; HostUp is asked if that was not said lately.
+
+        Raises:
+            HostUpError: it cannot be found out.
+        """
+        known = self._known.get(vps_id)
+        if known and self._clock() - known[0] < _FRESH_SECONDS:
+            return known[1]
+        vps = await self._client.get_vps(vps_id)
+        self.note(vps.model_copy(update={"id": vps_id}))
+        return _machine(vps)
+
+
+def _machine(vps: Vps) -> Machine:
+    system = vps.operating_system
+    told = (system.family, system.display_name) if system else ()
+    return Machine(vps.name, any("windows" in (text or "").lower() for text in told))

@@ -1,0 +1,355 @@
+"""`awk` programs that only choose lines and print parts of them.
+
+    program   = rule { [ ";" ] rule }
+    rule      = pattern | [ pattern ] "{" [ statement { ";" statement } ] "}"
+    pattern   = "BEGIN" | "END" | condition [ "," condition ]
+    condition = test { ( "&&" | "||" ) test }
+    test      = [ "!" ] ( expression [ comparison expression ] | regular expression )
+    statement = "print" [ items ] | "printf" string { "," expression }
+              | name ( "++" | "+=" expression ) | ( "FS" | "OFS" ) "=" string
+    items     = expression { [ "," ] expression }
+
+Expressions are fields, numbers, plain strings, names, arithmetic and a few functions of text. There
+is no redirection, no pipe, no getline, no system, no array and no assignment of text, so a program
+can neither reach outside nor grow without bound. Each program is read into tokens first; where a /
+stands is decided by the token before it, and a program that divides has no / anywhere else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final, Literal
+
+from hostup_mcp.policy.delimited import end_of_expression
+from hostup_mcp.policy.misfit import Misfit, shown
+from hostup_mcp.policy.models import Awk, OptionSet
+from hostup_mcp.policy.options import check_options
+from hostup_mcp.policy.tree import Word
+from hostup_mcp.policy.values import ValueTypes
+
+_Kind = Literal["number", "string", "name", "regex", "sign", "end"]
+_Token = tuple[_Kind, str]
+
+_NUMBER = re.compile(r"\d{1,12}(\.\d{1,12})?")
+_STRING = re.compile(r'"((?:[^"\\]|\\[nt"\\/])*)"')
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,31}")
+_SIGN = re.compile(r"&&|\|\||==|!=|<=|>=|!~|\+\+|\+=|[-+*%/,;(){}<>!~$=]")
+_FORMAT = re.compile(r"(?:[^%]|%%|%[-+ 0]{0,3}\d{0,3}(?:\.\d{1,3})?[dsfgiuxXoeE])*")
+
+_VARIABLES: Final = frozenset({"NR", "NF", "FNR", "FS", "OFS", "FILENAME"})
+_FUNCTIONS: Final = frozenset({"length", "substr", "index", "tolower", "toupper", "int", "sprintf"})
+_KEYWORDS: Final = frozenset(
+    """
+    BEGIN END BEGINFILE ENDFILE print printf getline system close fflush exit next nextfile
+    return delete func function if else while for do switch case default break continue in
+    eval include load namespace ENVIRON PROCINFO SYMTAB FUNCTAB ARGV ARGC ARGIND RS ORS RT
+    IGNORECASE BINMODE LINT TEXTDOMAIN SUBSEP RSTART RLENGTH ERRNO FIELDWIDTHS FPAT CONVFMT
+    OFMT sub gsub gensub match split asort asorti patsplit strtonum strftime systime mktime
+    srand rand sin cos atan2 exp log sqrt and or xor compl lshift rshift isarray typeof
+    mkbool bindtextdomain dcgettext dcngettext extension chr ord readfile writea reada fork
+    wait waitpid stat fts inplace
+    """.split()
+)
+_COMPARISONS: Final = frozenset({"==", "!=", "<", "<=", ">", ">="})
+_MAX_DEPTH: Final = 16
+
+_HINT: Final = (
+    "For example: awk '{print $1, $5}', awk '$5 > 80 {print $6}', awk '/error/', "
+    "awk '{s += $1} END {print s}'."
+)
+
+
+def check_awk(spec: Awk, words: Sequence[Word], types: ValueTypes) -> Misfit | None:
+    """Whether the words after `awk` are options, one program and files to read."""
+    place = _program_index(spec, words)
+    fault = check_options(OptionSet(options=spec.options), words[:place], types)
+    if fault:
+        return fault
+    if place is None:
+        return Misfit("usage_refused", "A program is missing.", -1, _HINT)
+    text = words[place].text
+    if words[place].is_glob or not is_plain_program(text):
+        return Misfit(
+            "program_refused",
+            f"{shown(text)} is not a program of the kind accepted: patterns, and print or sums.",
+            place,
+            _HINT,
+        )
+    # No options after the program: awk would take them, and their values, for files.
+    files = OptionSet(operands=spec.operands, max=spec.max)
+    fault = check_options(files, words[place + 1 :], types)
+    return fault.at(fault.index + place + 1) if fault and fault.index >= 0 else fault
+
+
+def is_plain_program(text: str) -> bool:
+    """Whether a text is a program of the language above."""
+    tokens = _tokens(text)
+    if tokens is None:
+        return False
+    try:
+        _Program(tokens).read()
+    except _NotAccepted:
+        return False
+    return True
+
+
+def _program_index(spec: Awk, words: Sequence[Word]) -> int | None:
+    """Awk takes no options after its program, so the first other word is the program."""
+    index = 0
+    while index < len(words) and words[index].text.startswith("-"):
+        index += 2 if words[index].text in spec.options else 1
+    return index if index < len(words) else None
+
+
+def _tokens(text: str) -> list[_Token] | None:
+    tokens: list[_Token] = []
+    position, divides = 0, False
+    while position < len(text):
+        if text[position] == " ":
+            position += 1
+            continue
+        if text[position] == "/" and not _ends_operand(tokens):
+            end = end_of_expression(text, position + 1, "/")
+            if end is None:
+                return None
+            tokens.append(("regex", text[position + 1 : end]))
+            position = end + 1
+            continue
+        kinds: tuple[tuple[_Kind, re.Pattern[str]], ...] = (
+            ("number", _NUMBER),
+            ("string", _STRING),
+            ("name", _NAME),
+            ("sign", _SIGN),
+        )
+        for kind, pattern in kinds:
+            if found := pattern.match(text, position):
+                tokens.append((kind, found.group()))
+                position = found.end()
+                divides = divides or found.group() == "/"
+                break
+        else:
+            return None
+    # An awk that took a division for the start of an expression must find no other / to end it at.
+    if divides and any(kind in {"regex", "string"} and "/" in value for kind, value in tokens):
+        return None
+    if divides and any(kind == "regex" for kind, _ in tokens):
+        return None
+    return tokens
+
+
+def _ends_operand(tokens: Sequence[_Token]) -> bool:
+    """Whether what stands before can be divided, so that a / divides it."""
+    if not tokens:
+        return False
+    kind, value = tokens[-1]
+    return (
+        kind == "number"
+        or (kind == "sign" and value == ")")
+        or (kind == "name" and value not in _KEYWORDS)
+    )
+
+
+class _NotAccepted(Exception):
+    """The tokens are no program of the language above."""
+
+
+class _Program:
+    def __init__(self, tokens: Sequence[_Token]) -> None:
+        end: _Token = ("end", "")
+        self._tokens: tuple[_Token, ...] = (*tokens, end)
+        self._at = 0
+        self._depth = 0
+
+    def read(self) -> None:
+        """The whole program.
+
+        Raises:
+            _NotAccepted: it is not of the language.
+        """
+        self._rule()
+        while self._kind() != "end":
+            self._take(";")
+            self._rule()
+
+    # -------------------------------------------------------------- rules and statements
+
+    def _rule(self) -> None:
+        value = self._value()
+        if value in {"BEGIN", "END"} and self._kind() == "name":
+            self._at += 1
+            self._action()
+            return
+        if value != "{":
+            self._condition()
+            if self._take(","):
+                self._condition()
+        if self._value() == "{":
+            self._action()
+
+    def _action(self) -> None:
+        self._need("{")
+        while not self._take("}"):
+            if not self._take(";"):
+                self._statement()
+                if self._value() not in {";", "}"}:
+                    raise _NotAccepted
+
+    def _statement(self) -> None:
+        kind, value = self._token()
+        self._at += 1
+        if kind != "name":
+            raise _NotAccepted
+        if value == "print":
+            self._print()
+        elif value == "printf":
+            self._printf()
+        elif value in {"FS", "OFS"}:
+            self._need("=")
+            if self._kind() != "string":
+                raise _NotAccepted
+            self._at += 1
+        elif value in _KEYWORDS | _FUNCTIONS | _VARIABLES:
+            raise _NotAccepted
+        elif self._take("+="):
+            self._expression()
+        else:
+            self._need("++")
+
+    def _print(self) -> None:
+        while self._value() not in {";", "}", ""}:
+            self._expression()
+            if self._take(",") and self._value() in {";", "}", ""}:
+                raise _NotAccepted
+
+    def _printf(self) -> None:
+        parenthesis = self._take("(")
+        self._format()
+        while self._take(","):
+            self._expression()
+        if parenthesis:
+            self._need(")")
+
+    def _format(self) -> None:
+        kind, value = self._token()
+        if kind != "string" or not _FORMAT.fullmatch(value[1:-1]):
+            raise _NotAccepted
+        self._at += 1
+
+    # -------------------------------------------------------------- conditions and expressions
+
+    def _condition(self) -> None:
+        self._enter()
+        self._test()
+        while self._take("&&") or self._take("||"):
+            self._test()
+        self._depth -= 1
+
+    def _test(self) -> None:
+        while self._take("!"):
+            self._enter()
+        if self._kind() == "regex":
+            self._at += 1
+            return
+        if self._value() == "(" and self._is_condition_group():
+            self._need("(")
+            self._condition()
+            self._need(")")
+            return
+        self._expression()
+        if self._take("~") or self._take("!~"):
+            if self._kind() != "regex":
+                raise _NotAccepted
+            self._at += 1
+        elif self._value() in _COMPARISONS:
+            self._at += 1
+            self._expression()
+
+    def _is_condition_group(self) -> bool:
+        """Whether the parenthesis ahead holds a condition rather than arithmetic."""
+        depth = 0
+        for kind, value in self._tokens[self._at :]:
+            depth += (value == "(" and kind == "sign") - (value == ")" and kind == "sign")
+            if kind == "regex" or (
+                kind == "sign" and value in _COMPARISONS | {"&&", "||", "~", "!~", "!"}
+            ):
+                return True
+            if depth == 0:
+                return False
+        raise _NotAccepted
+
+    def _expression(self) -> None:
+        self._enter()
+        self._operand()
+        while self._value() in {"+", "-", "*", "/", "%"} and self._kind() == "sign":
+            self._at += 1
+            self._operand()
+        self._depth -= 1
+
+    def _operand(self) -> None:
+        kind, value = self._token()
+        self._at += 1
+        if kind in {"number", "string"}:
+            return
+        if value == "$" and kind == "sign":
+            self._field()
+        elif value == "(" and kind == "sign":
+            self._expression()
+            self._need(")")
+        elif value == "-" and kind == "sign":
+            self._enter()
+            self._operand()
+            self._depth -= 1
+        elif kind == "name" and value in _FUNCTIONS:
+            self._call(value)
+        elif kind != "name" or value in _KEYWORDS:
+            raise _NotAccepted
+
+    def _field(self) -> None:
+        kind, value = self._token()
+        self._at += 1
+        if kind == "number" or value == "NF":
+            return
+        if value != "(" or kind != "sign":
+            raise _NotAccepted
+        self._expression()
+        self._need(")")
+
+    def _call(self, name: str) -> None:
+        if name == "length" and self._value() != "(":
+            return
+        self._need("(")
+        if name == "sprintf":
+            self._format()
+        else:
+            self._expression()
+        while self._take(","):
+            self._expression()
+        self._need(")")
+
+    # -------------------------------------------------------------- tokens
+
+    def _token(self) -> _Token:
+        return self._tokens[self._at]
+
+    def _kind(self) -> _Kind:
+        return self._tokens[self._at][0]
+
+    def _value(self) -> str:
+        kind, value = self._tokens[self._at]
+        return f'"{value}' if kind in {"string", "regex"} else value
+
+    def _take(self, sign: str) -> bool:
+        if self._token() != ("sign", sign):
+            return False
+        self._at += 1
+        return True
+
+    def _need(self, sign: str) -> None:
+        if not self._take(sign):
+            raise _NotAccepted
+
+    def _enter(self) -> None:
+        self._depth += 1
+        if self._depth > _MAX_DEPTH:
+            raise _NotAccepted

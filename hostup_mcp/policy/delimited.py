@@ -1,0 +1,34 @@
+"""A regular expression between delimiters, inside an awk or sed program.
+
+Programs disagree on where such an expression ends as soon as the delimiter stands in a bracket, or
+a bracket is left open. What is accepted here ends at the same place for all of them.
+"""
+
+from __future__ import annotations
+
+import re
+
+_ITEM = r"(?:\[:[a-z]+:\]|\\[^\]\[/\\]|[^\]\[\\])"
+_BRACKET = re.compile(rf"\[\^?{_ITEM}{_ITEM}*\]")
+_ESCAPES = frozenset(".*+?^$(){}|[]\\<>\"'-&~#%@!,:;=_ ntsSwWbB123456789")
+
+
+def end_of_expression(text: str, start: int, delimiter: str) -> int | None:
+    """Where the expression that begins at `start` meets its closing delimiter; None if unclear."""
+    position = start
+    while position < len(text):
+        character = text[position]
+        if character == delimiter:
+            return position
+        if character == "[":
+            bracket = _BRACKET.match(text, position)
+            if not bracket or delimiter in bracket.group():
+                return None
+            position = bracket.end()
+        elif character == "\\":
+            if text[position + 1 : position + 2] not in _ESCAPES or position + 1 >= len(text):
+                return None
+            position += 2
+        else:
+            position += 1
+    return None

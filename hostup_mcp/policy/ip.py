@@ -1,0 +1,75 @@
+"""`ip`: global options, an object, a verb that is written out, and filters.
+
+`ip` completes what is abbreviated, and not to what one thinks: `ip link s eth0 down` sets. So the
+verb is one of a few whole words, or left out together with everything after the object.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from hostup_mcp.policy.misfit import Misfit, shown
+from hostup_mcp.policy.models import Ip
+from hostup_mcp.policy.tree import Word
+from hostup_mcp.policy.values import ValueTypes
+
+_FAMILY_OPTIONS: Final = ("-f", "-family")
+_FAMILIES: Final = ("inet", "inet6", "link")
+_FILTER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,63}")
+_ROUTE: Final = ("r", "route")
+
+
+def check_ip(spec: Ip, words: Sequence[Word], types: ValueTypes) -> Misfit | None:
+    """Whether the words after `ip` only show something. The index of a misfit counts from 0."""
+    index = 0
+    while index < len(words) and words[index].text.startswith("-"):
+        option = words[index].text
+        if option in _FAMILY_OPTIONS:
+            index += 1
+            if index >= len(words) or words[index].text not in _FAMILIES:
+                return _usage(f"{option} is followed by one of {', '.join(_FAMILIES)}", index - 1)
+        elif option not in spec.globals:
+            return Misfit(
+                "option_refused",
+                f"The option {shown(option)} is not among those allowed here.",
+                index,
+                option=option,
+            )
+        index += 1
+    if index >= len(words):
+        return _usage("an object, such as addr, link or route, must stand", -1)
+    thing = words[index].text
+    if thing not in spec.objects:
+        return _usage(f"{shown(thing)} is none of {', '.join(spec.objects)}", index)
+    return _check_action(spec, words, index + 1, thing, types)
+
+
+def _check_action(
+    spec: Ip, words: Sequence[Word], index: int, thing: str, types: ValueTypes
+) -> Misfit | None:
+    if index >= len(words):
+        return None
+    verb = words[index].text
+    if verb == "get" and thing in _ROUTE:
+        return _check_route_get(words, index + 1, types)
+    if verb not in spec.verbs:
+        return _usage(
+            f"{shown(verb)} is none of {', '.join(spec.verbs)}, written out", index, option=verb
+        )
+    for place in range(index + 1, len(words)):
+        if words[place].is_glob or not _FILTER.fullmatch(words[place].text):
+            return _usage(f"{shown(words[place].text)} is no filter", place)
+    return None
+
+
+def _check_route_get(words: Sequence[Word], index: int, types: ValueTypes) -> Misfit | None:
+    if len(words) != index + 1:
+        return _usage("route get takes one address", -1)
+    fault = types.check("address", words[index].text, is_glob=words[index].is_glob)
+    return fault.at(index) if fault else None
+
+
+def _usage(why: str, index: int, option: str = "") -> Misfit:
+    return Misfit("usage_refused", f"In this form it is not accepted: {why}.", index, option=option)

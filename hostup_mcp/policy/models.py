@@ -1,0 +1,268 @@
+"""The form of a preset's data: what each program may be given. Made from the TOML files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated, Final, Literal, cast
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+
+from hostup_mcp.policy.values import Definition
+
+Effect = Literal[
+    "state", "exec", "write", "read", "hang", "secret", "net", "load", "elsewhere", "links",
+    "pager", "heavy",
+]  # fmt: skip
+"""What a refused option would do; `refused.toml` has a sentence for each."""
+
+
+def _split(value: object) -> object:
+    return value.split() if isinstance(value, str) else value
+
+
+def _split_keys(value: object) -> object:
+    """`{"-n --lines": T}` to `{"-n": T, "--lines": T}`."""
+    if not isinstance(value, Mapping):
+        return value
+    table = cast("Mapping[str, object]", value)
+    return {name: kind for names, kind in table.items() for name in names.split()}
+
+
+Words = Annotated[tuple[str, ...], BeforeValidator(_split)]
+"""In the file one string, with blanks between."""
+
+Typed = Annotated[dict[str, str], BeforeValidator(_split_keys)]
+"""Option to value type; in the file, synonyms share an entry."""
+
+Refused = Annotated[dict[Effect, Words], PlainSerializer(dict)]
+
+
+class Model(BaseModel):
+    """Frozen data without unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
+
+
+class Entry(Model):
+    """What every program's entry has.
+
+    Attributes:
+        read_only: whether it changes nothing beyond itself; else `effects` says what.
+        effects: what it does beside reading.
+        builtin: a shell's own word that only ever treats its arguments as data.
+        refused: well-known words that are left out on purpose, by what they would do.
+        instead: what to put in place of a refused word, by that word.
+        examples: commands that are let through, offered where nothing closer is found.
+    """
+
+    read_only: bool = True
+    effects: str = ""
+    builtin: bool = False
+    refused: Refused = {}
+    instead: dict[str, str] = {}
+    examples: tuple[str, ...] = ()
+
+
+class OptionSet(Model):
+    """Options and operands in the manner of getopt.
+
+    Attributes:
+        flags: options without a value; short ones may be clustered.
+        options: options with a value, in the same word or the next.
+        attached: options with a value in the same word only; bare where also in `flags`.
+        following: options whose value may be left out, or be the next word.
+        numeric: whether `-20` is accepted.
+        words: literal operands, accepted as they are.
+        first: type of the first operand, where it differs from the rest.
+        first_unless: options that take the place of that first operand.
+        operands: type of the operands; none where empty.
+        min: least number of operands.
+        max: largest number of operands.
+        counts: the only numbers of operands, where given.
+        mode: options of which exactly one must stand.
+        one_of: options of which at least one must stand.
+        all_of: options that must all stand.
+        recursive: flags that make the operands whole folders.
+    """
+
+    flags: Words = ()
+    options: Typed = {}
+    attached: Typed = {}
+    following: Typed = {}
+    numeric: bool = False
+    words: Words = ()
+    first: str = ""
+    first_unless: Words = ()
+    operands: str = ""
+    min: int = 0
+    max: int = 0
+    counts: tuple[int, ...] = ()
+    mode: Words = ()
+    one_of: Words = ()
+    all_of: Words = ()
+    recursive: Words = ()
+
+    @cached_property
+    def bare(self) -> frozenset[str]:
+        """Every option that may stand without a value."""
+        return frozenset((*self.flags, *self.mode, *self.following, *self.recursive))
+
+    @cached_property
+    def types(self) -> tuple[str, ...]:
+        """The names of every value type in use."""
+        named = (*self.options.values(), *self.attached.values(), *self.following.values())
+        return tuple(name for name in (*named, self.first, self.operands) if name)
+
+
+class Getopt(Entry, OptionSet):
+    """A program with options and operands."""
+
+    parser: Literal["getopt"]
+
+
+class Subcommand(OptionSet):
+    """One subcommand; its own refused words come before the program's."""
+
+    refused: Refused = {}
+
+
+class Subcommands(Entry):
+    """A program whose first operand names what it does.
+
+    Attributes:
+        default: whether it may be run without a subcommand.
+        flags: accepted before and after every subcommand.
+        options: likewise.
+        subcommand: by name, of one word or two.
+    """
+
+    parser: Literal["subcommands"]
+    default: bool = False
+    flags: Words = ()
+    options: Typed = {}
+    subcommand: dict[str, Subcommand]
+
+
+class Shapes(Entry):
+    """A program of which only whole argument lists are accepted; `@type` is a slot."""
+
+    parser: Literal["shapes"]
+    shapes: tuple[Words, ...]
+
+
+class PlainWords(Entry):
+    """A program that prints its operands and does nothing else with them."""
+
+    parser: Literal["words"]
+    max: int
+
+
+class Find(Entry):
+    """`find`: paths, then tests.
+
+    Attributes:
+        tests: without a value.
+        values: with one.
+    """
+
+    parser: Literal["find"]
+    tests: Words
+    values: Typed
+
+
+class Ip(Entry):
+    """`ip`: global options, an object, a verb written out, and filters."""
+
+    parser: Literal["ip"]
+    objects: Words
+    verbs: Words
+    globals: Words
+
+
+class Ps(Entry):
+    """`ps`, by shapes that its several option styles cannot read in two ways.
+
+    Attributes:
+        bsd: letters that may stand in a first word without a dash.
+        clusters: dashed words that choose processes and a format.
+        out: dashed words that a column list follows.
+        aux: dashed words that are read as the BSD letters they look like.
+        plain: words that may be added to any shape.
+        select: options that choose processes, by type.
+        modifiers: options with a value that may be added to any shape, by type.
+    """
+
+    parser: Literal["ps"]
+    bsd: str
+    clusters: Words
+    out: Words
+    aux: Words
+    plain: Words
+    select: Typed
+    modifiers: Typed
+
+
+class Awk(Entry):
+    """`awk` with a program of its small language, see `awk.py`."""
+
+    parser: Literal["awk"]
+    options: Typed
+    operands: str
+    max: int
+
+
+class Sed(Entry):
+    """`sed` with a script of its small language, see `sed.py`."""
+
+    parser: Literal["sed"]
+    flags: Words
+    operands: str
+    max: int
+
+
+Command = Annotated[
+    Getopt | Subcommands | Shapes | PlainWords | Find | Ip | Ps | Awk | Sed,
+    Field(discriminator="parser"),
+]
+
+
+class RefusedNames(Model):
+    """Programs that are in no preset for one reason."""
+
+    why: str
+    hint: str
+    names: Words
+
+
+class PathBlockData(Model):
+    """One block of path rules: exactly one of `allow` and `deny`."""
+
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    protected: bool = False
+
+
+class PresetData(Model):
+    """All data of a preset.
+
+    Attributes:
+        types: value types by name.
+        path: the blocks of path rules, in order.
+        effects: a clause for each effect.
+        refuse: programs that are refused for a reason of their own, by code.
+        equivalents: for a program that is not allowed, what to write instead; `{}` stands for its
+            operands, `{1}` for the first.
+        command: what each program may be given.
+    """
+
+    types: dict[str, Definition]
+    path: tuple[PathBlockData, ...]
+    effects: dict[Effect, str]
+    refuse: dict[str, RefusedNames]
+    equivalents: dict[str, tuple[str, ...]]
+    command: dict[str, Command]
+
+
+NEVER_BY_RULE: Final = ("wrapper", "interpreter", "shell_builtin")
+"""The reasons that an operator's own rule cannot lift."""

@@ -1,0 +1,203 @@
+"""An argv against options and operands, in the manner of getopt.
+
+Nothing is guessed: a long option must be written in full, a cluster of short ones is walked letter
+by letter, and whatever starts with `-` is an option wherever it stands, until `--`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from hostup_mcp.policy.misfit import Misfit, of_option, shown
+from hostup_mcp.policy.models import OptionSet
+from hostup_mcp.policy.tree import Word
+from hostup_mcp.policy.values import PATH_TYPES, ValueTypes
+
+_NUMBER = re.compile(r"-\d{1,9}")
+
+
+def check_options(spec: OptionSet, words: Sequence[Word], types: ValueTypes) -> Misfit | None:
+    """Whether the words after a program (or a subcommand) are what its entry accepts.
+
+    Returns:
+        None, or the first misfit; its index counts from 0 at the first of `words`.
+    """
+    return _Walker(spec, words, types).walk()
+
+
+class _Walker:
+    def __init__(self, spec: OptionSet, words: Sequence[Word], types: ValueTypes) -> None:
+        self._spec = spec
+        self._words = words
+        self._types = types
+        self._next = 0
+        self._used: list[str] = []
+        self._operands: list[int] = []
+
+    def walk(self) -> Misfit | None:
+        options_end = False
+        while self._next < len(self._words):
+            text = self._words[self._next].text
+            if options_end or text == "-" or not text.startswith("-"):
+                self._operands.append(self._next)
+                self._next += 1
+                continue
+            if text == "--":
+                options_end = True
+                self._next += 1
+                continue
+            fault = self._option(text)
+            if fault:
+                return fault
+        return self._check_use() or self._check_operands(after_dashes=options_end)
+
+    # -------------------------------------------------------------- options
+
+    def _option(self, text: str) -> Misfit | None:
+        index = self._next
+        self._next += 1
+        if text in self._spec.bare or text in self._spec.options:
+            return self._whole(text, index)
+        if self._spec.numeric and _NUMBER.fullmatch(text):
+            return None
+        if text.startswith("--"):
+            return self._long(text, index)
+        return self._cluster(text, index)
+
+    def _whole(self, name: str, index: int) -> Misfit | None:
+        """An option at the end of its word; its value, if it has one, is the next word."""
+        self._used.append(name)
+        if name in self._spec.options:
+            return self._value_in_next_word(name, index)
+        kind = self._spec.following.get(name)
+        if kind and self._next < len(self._words):
+            following = self._words[self._next]
+            fits = self._types.check(kind, following.text, is_glob=following.is_glob) is None
+            self._next += fits
+        return None
+
+    def _value_in_next_word(self, name: str, index: int) -> Misfit | None:
+        kind = self._spec.options[name]
+        if self._next >= len(self._words):
+            return Misfit(
+                "value_missing",
+                f"{name} needs a value ({self._types.describe(kind)}).",
+                index,
+                option=name,
+            )
+        value = self._words[self._next]
+        if self._operands and "/" in value.text and kind not in PATH_TYPES:
+            # A program that reads no options after its operands would take this for a file.
+            return Misfit(
+                "option_order",
+                f"{name} stands after an operand, with a value that could be a file.",
+                index,
+                "Write the options before the operands.",
+                name,
+            )
+        fault = self._types.check(kind, value.text, is_glob=value.is_glob)
+        if fault:
+            return of_option(name, fault, self._next)
+        self._next += 1
+        return None
+
+    def _long(self, text: str, index: int) -> Misfit | None:
+        name, equals, value = text.partition("=")
+        kind = self._value_type(name)
+        if not equals or not kind:
+            return self._refuse(name, index)
+        self._used.append(name)
+        fault = self._types.check(kind, value, attached=True)
+        return of_option(name, fault, index) if fault else None
+
+    def _value_type(self, name: str) -> str | None:
+        spec = self._spec
+        return spec.options.get(name) or spec.attached.get(name) or spec.following.get(name)
+
+    def _cluster(self, text: str, index: int) -> Misfit | None:
+        for position in range(1, len(text)):
+            name = f"-{text[position]}"
+            rest = text[position + 1 :]
+            kind = self._value_type(name)
+            if kind and rest:
+                # The rest of the word is the value, however it looks; util-linux drops a leading =.
+                self._used.append(name)
+                value = rest.removeprefix("=") if name in self._spec.attached else rest
+                fault = self._types.check(kind, value, attached=True)
+                return of_option(name, fault, index) if fault else None
+            if name not in self._spec.bare and name not in self._spec.options:
+                return self._refuse(name, index, within=text)
+            if not rest:
+                return self._whole(name, index)
+            self._used.append(name)
+        return None
+
+    def _refuse(self, name: str, index: int, within: str = "") -> Misfit:
+        where = f" (in {shown(within)})" if within and within != name else ""
+        return Misfit(
+            "option_refused",
+            f"The option {shown(name)}{where} is not among those allowed here.",
+            index,
+            option=name,
+        )
+
+    # -------------------------------------------------------------- the whole
+
+    def _check_use(self) -> Misfit | None:
+        spec, used = self._spec, set(self._used)
+        modes = [name for name in self._used if name in spec.mode]
+        if spec.mode and len(modes) != 1:
+            return _usage(f"exactly one of {' '.join(spec.mode)} is needed")
+        if spec.one_of and not used & set(spec.one_of):
+            return _usage(f"one of {' '.join(spec.one_of)} is needed")
+        missing = [name for name in spec.all_of if name not in used]
+        if missing:
+            return _usage(f"{' and '.join(missing)} must be given")
+        return None
+
+    def _check_operands(self, *, after_dashes: bool) -> Misfit | None:
+        spec = self._spec
+        operands = [i for i in self._operands if self._words[i].text not in spec.words]
+        first = spec.first if not set(self._used) & set(spec.first_unless) else ""
+        recursive = bool(set(self._used) & set(spec.recursive))
+        for number, index in enumerate(operands):
+            kind = first if number == 0 and first else spec.operands
+            if not kind:
+                return Misfit(
+                    "operand_refused",
+                    f"{shown(self._words[index].text)} is not accepted here: no operand is.",
+                    index,
+                )
+            if recursive and kind == "read":
+                kind = "tree"
+            word = self._words[index]
+            # After -- nothing is an option any more, in every program that knows --.
+            fault = self._types.check(kind, word.text, is_glob=word.is_glob, attached=after_dashes)
+            if fault:
+                return fault.at(index)
+        return self._check_counts(operands)
+
+    def _check_counts(self, operands: Sequence[int]) -> Misfit | None:
+        spec, count = self._spec, len(operands)
+        least = max(spec.min, 1 if self._needs_first() else 0)
+        if spec.counts and count not in spec.counts:
+            wanted = " or ".join(str(number) for number in spec.counts)
+            return _usage(f"{wanted} operands are accepted, and {count} stand there")
+        if not spec.counts and count > spec.max:
+            return Misfit(
+                "operand_refused",
+                f"{shown(self._words[operands[spec.max]].text)} is one operand too many: at most "
+                f"{spec.max} may stand.",
+                operands[spec.max],
+            )
+        if count < least:
+            return _usage(f"at least {least} operand{'s' * (least > 1)} must stand")
+        return None
+
+    def _needs_first(self) -> bool:
+        return bool(self._spec.first) and not set(self._used) & set(self._spec.first_unless)
+
+
+def _usage(why: str) -> Misfit:
+    return Misfit("usage_refused", f"In this form it is not accepted: {why}.", -1)

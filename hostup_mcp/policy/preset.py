@@ -1,0 +1,252 @@
+"""A preset: the programs that may be run and what each may be given, read from the data files."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Final, Literal, cast
+
+from hostup_mcp.policy.awk import check_awk
+from hostup_mcp.policy.find import check_find
+from hostup_mcp.policy.ip import check_ip
+from hostup_mcp.policy.misfit import Misfit, shown
+from hostup_mcp.policy.models import (
+    Awk,
+    Command,
+    Find,
+    Getopt,
+    Ip,
+    OptionSet,
+    PlainWords,
+    PresetData,
+    Ps,
+    Refused,
+    RefusedNames,
+    Sed,
+    Shapes,
+    Subcommand,
+    Subcommands,
+)
+from hostup_mcp.policy.options import check_options
+from hostup_mcp.policy.paths import PathBlock, PathPattern, PathRules
+from hostup_mcp.policy.ps import check_ps
+from hostup_mcp.policy.sed import check_sed
+from hostup_mcp.policy.shapes import Shape, check_shapes
+from hostup_mcp.policy.tree import Word
+from hostup_mcp.policy.values import ValueTypes
+
+PresetName = Literal["none", "diagnostics-strict", "diagnostics", "unrestricted"]
+
+_FILES: Final = ("types.toml", "paths.toml", "refused.toml", "commands.toml")
+_FOLDER: Final = Path(__file__).with_name("presets")
+_STANDARD_FOLDERS: Final = frozenset(
+    {"/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"}
+)
+
+
+def program_name(word: str) -> str:
+    """The name of a program; one in a standard folder is known by its last part alone."""
+    folder, _, name = word.rpartition("/")
+    return name if folder in _STANDARD_FOLDERS else word
+
+
+@cache
+def preset_data() -> PresetData:
+    """The data of the diagnostics presets, from the files beside this module."""
+    document: dict[str, object] = {}
+    for text in _texts():
+        document |= cast("dict[str, object]", tomllib.loads(text))
+    commands = cast("dict[str, dict[str, object]]", document["command"])
+    for name, entry in commands.items():
+        if "like" in entry:
+            commands[name] = commands[cast("str", entry["like"])]
+        else:
+            entry.setdefault("parser", "getopt")
+    return PresetData.model_validate(document)
+
+
+@cache
+def data_digest() -> bytes:
+    """SHA-256 of the data files."""
+    return hashlib.sha256("\0".join(_texts()).encode()).digest()
+
+
+@cache
+def _texts() -> tuple[str, ...]:
+    return tuple((_FOLDER / name).read_text("utf-8") for name in _FILES)
+
+
+class Preset:
+    """What the preset of this name lets through, with more readable files if wanted."""
+
+    def __init__(self, name: PresetName, readable: Sequence[str] = ()) -> None:
+        """The preset.
+
+        Args:
+            name: `none` and `unrestricted` have no programs of their own; their value types are
+                the same.
+            readable: path patterns of files that may be read beside the preset's own; what is
+                protected stays so.
+        """
+        self.name: PresetName = name
+        self.data = preset_data()
+        blocks = [
+            PathBlock(
+                allows=bool(block.allow),
+                patterns=tuple(PathPattern(text) for text in block.allow or block.deny),
+                protected=block.protected,
+            )
+            for block in self.data.path
+        ]
+        if readable:
+            own = tuple(PathPattern(text) for text in readable)
+            blocks.insert(1, PathBlock(allows=True, patterns=own))
+        self.types = ValueTypes(self.data.types, PathRules(blocks))
+        match name:
+            case "diagnostics":
+                self.commands = self.data.command
+            case "diagnostics-strict":
+                self.commands = {n: c for n, c in self.data.command.items() if c.read_only}
+            case _:
+                self.commands: dict[str, Command] = {}
+
+    def check(self, words: Sequence[Word]) -> Misfit | None:
+        """Whether an argv is one that the preset lets through."""
+        name = program_name(words[0].text)
+        command = self.commands.get(name)
+        if command is None:
+            return self._unknown(name)
+        fault, refused = self._check_arguments(command, words[1:])
+        if fault is None:
+            return None
+        return self._explain(
+            replace(fault, index=fault.index + 1), words, (refused, command.refused)
+        )
+
+    def refused_names(self, name: str) -> tuple[str, RefusedNames] | None:
+        """Why a program of this name is in no preset, with the reason's code."""
+        for code, names in self.data.refuse.items():
+            if name in names.names:
+                return code, names
+        return None
+
+    def _check_arguments(
+        self, command: Command, words: Sequence[Word]
+    ) -> tuple[Misfit | None, Refused]:
+        types = self.types
+        refused: Refused = {}
+        match command:
+            case Getopt():
+                fault = check_options(command, words, types)
+            case Subcommands():
+                fault, refused = _check_subcommands(command, words, types)
+            case Shapes():
+                fault = check_shapes([Shape(parts) for parts in command.shapes], words, types)
+            case PlainWords():
+                fault = _check_plain(command, words)
+            case Find():
+                fault = check_find(command, words, types)
+            case Ip():
+                fault = check_ip(command, words, types)
+            case Ps():
+                fault = check_ps(command, words, types)
+            case Awk():
+                fault = check_awk(command, words, types)
+            case Sed():
+                fault = check_sed(command, words, types)
+        return fault, refused
+
+    def _unknown(self, name: str) -> Misfit:
+        found = self.refused_names(name.rpartition("/")[2])
+        if name in self.data.command:
+            effects = self.data.command[name].effects
+            return Misfit(
+                "not_read_only",
+                f"{name} is left out of the preset {self.name}: it {effects}.",
+                hint="The preset diagnostics has it.",
+            )
+        if found:
+            code, names = found
+            return Misfit(code, f"{name} {names.why}.", hint=names.hint)
+        return Misfit("program_unknown", f"{shown(name)} is not among the allowed programs.")
+
+    def _explain(self, fault: Misfit, words: Sequence[Word], refused: Sequence[Refused]) -> Misfit:
+        """Say what a refused word would do, where that is known."""
+        named = fault.option or (words[fault.index].text if fault.index > 0 else "")
+        for table in refused:
+            for effect, options in table.items():
+                if named and named in options:
+                    return replace(
+                        fault,
+                        code="option_refused",
+                        message=f"{shown(named)} is refused: {self.data.effects[effect]}.",
+                        option=named,
+                    )
+        return fault
+
+
+def _check_plain(command: PlainWords, words: Sequence[Word]) -> Misfit | None:
+    for index, word in enumerate(words):
+        if word.is_glob:
+            return Misfit(
+                "glob_refused",
+                f"The pattern {shown(word.text)} stands where no path is expected.",
+                index,
+                "Quote it, or list the files with ls.",
+            )
+    if len(words) > command.max:
+        return Misfit("usage_refused", f"At most {command.max} operands may stand.", command.max)
+    return None
+
+
+def _check_subcommands(
+    command: Subcommands, words: Sequence[Word], types: ValueTypes
+) -> tuple[Misfit | None, Refused]:
+    shared = OptionSet(flags=command.flags, options=command.options)
+    start = _first_operand(shared, words)
+    if start is None:
+        if command.default:
+            return check_options(shared, words, types), {}
+        if fault := check_options(shared, words, types):
+            return fault, {}
+        return Misfit("usage_refused", "A subcommand is missing.", -1), {}
+    if fault := check_options(shared, words[:start], types):
+        return fault, {}
+    first = words[start].text
+    pair = f"{first} {words[start + 1].text}" if start + 1 < len(words) else first
+    name = pair if pair in command.subcommand else first
+    found = command.subcommand.get(name)
+    if found is None:
+        names = ", ".join(command.subcommand)
+        message = f"The subcommand {shown(first)} is not among those allowed: {names}."
+        return Misfit("subcommand_refused", message, start), {}
+    length = len(name.split())
+    spec = _with_shared(found, command)
+    fault = check_options(spec, words[start + length :], types)
+    if fault and fault.index >= 0:
+        fault = fault.at(fault.index + start + length)
+    return fault, found.refused
+
+
+def _with_shared(found: Subcommand, command: Subcommands) -> OptionSet:
+    # A value option of the subcommand beats a flag of the same name that all share.
+    return found.model_copy(
+        update={
+            "flags": (*found.flags, *(f for f in command.flags if f not in found.options)),
+            "options": {**command.options, **found.options},
+        }
+    )
+
+
+def _first_operand(shared: OptionSet, words: Sequence[Word]) -> int | None:
+    index = 0
+    while index < len(words):
+        text = words[index].text
+        if not text.startswith("-") or text == "-":
+            return index
+        index += 2 if text in shared.options else 1
+    return None

@@ -1,0 +1,139 @@
+"""`sed` scripts that only choose and rewrite lines on their way to stdout.
+
+    script  = command { ";" command }
+    command = [ address [ "," address ] [ "!" ] ] ( "p" | "d" | "q" | "=" | substitute )
+    address = number | "$" | "/" expression "/"
+    substitute = "s" delimiter expression delimiter replacement delimiter { flag }
+    flag    = "g" | "p" | "i" | "I" | digit
+
+The commands that write files (w), read them (r) or run programs (e), and the flags of `s` that do
+the same, have no place in it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from hostup_mcp.policy.delimited import end_of_expression
+from hostup_mcp.policy.misfit import Misfit, shown
+from hostup_mcp.policy.models import OptionSet, Sed
+from hostup_mcp.policy.options import check_options
+from hostup_mcp.policy.tree import Word
+from hostup_mcp.policy.values import ValueTypes
+
+_NUMBER = re.compile(r"\d{1,9}")
+_FLAGS = re.compile(r"[gpiI0-9]{0,6}")
+_REPLACEMENT_ESCAPES = frozenset("0123456789nt&\\/|#,:@ .")
+_DELIMITERS = frozenset("/|#,:@")
+
+
+def check_sed(spec: Sed, words: Sequence[Word], types: ValueTypes) -> Misfit | None:
+    """Whether the words after `sed` are flags, one script and files to read."""
+    script = next((i for i, word in enumerate(words) if not word.text.startswith("-")), None)
+    fault = check_options(OptionSet(flags=spec.flags), words[:script], types)
+    if fault:
+        return fault
+    if script is None:
+        return Misfit("usage_refused", "A script is missing.", -1)
+    text = words[script].text
+    if words[script].is_glob or not _is_script(text):
+        return Misfit(
+            "program_refused",
+            f"{shown(text)} is not a script of the kind accepted: p, d, q, = and s/// with the "
+            "flags g, p, I and a number, each with an address, joined by ;",
+            script,
+            "For example: sed -n '10,20p' or sed 's/a/b/g', with / inside written as [.] or \\/.",
+        )
+    files = OptionSet(operands=spec.operands, max=spec.max)
+    fault = check_options(files, words[script + 1 :], types)
+    return fault.at(fault.index + script + 1) if fault and fault.index >= 0 else fault
+
+
+def _is_script(text: str) -> bool:
+    position: int | None = 0
+    while position is not None:
+        position = _command(text, position)
+        if position is None:
+            return False
+        if position == len(text):
+            return True
+        position = position + 1 if text[position] == ";" else None
+    return False
+
+
+def _command(text: str, start: int) -> int | None:
+    position = _addresses(text, _blanks(text, start))
+    if position is None:
+        return None
+    name = text[position : position + 1]
+    if name == "s":
+        position = _substitute(text, position + 1)
+    elif name and name in "pdq=":
+        position += 1
+    else:
+        return None
+    return None if position is None else _blanks(text, position)
+
+
+def _addresses(text: str, start: int) -> int | None:
+    position = _address(text, start)
+    if position is None or position == start:
+        return position
+    if text[position : position + 1] == ",":
+        second = _address(text, position + 1)
+        if second is None or second == position + 1:
+            return None
+        position = second
+    position = _blanks(text, position)
+    return position + 1 if text[position : position + 1] == "!" else position
+
+
+def _address(text: str, start: int) -> int | None:
+    """Where an address ends; `start` if there is none; None if it is unclear."""
+    if number := _NUMBER.match(text, start):
+        return number.end()
+    first = text[start : start + 1]
+    if first == "$":
+        return start + 1
+    if first != "/":
+        return start
+    end = _expression(text, start + 1, "/")
+    return None if end is None else end + 1
+
+
+def _substitute(text: str, start: int) -> int | None:
+    delimiter = text[start : start + 1]
+    if delimiter not in _DELIMITERS or not delimiter:
+        return None
+    position = _expression(text, start + 1, delimiter)
+    if position is None:
+        return None
+    position += 1
+    while (character := text[position : position + 1]) != delimiter:
+        escaped = text[position + 1 : position + 2]
+        if not character or (character == "\\" and escaped not in _REPLACEMENT_ESCAPES):
+            return None
+        position += 2 if character == "\\" else 1
+    flags = _FLAGS.match(text, position + 1)
+    return flags.end() if flags else None
+
+
+def _expression(text: str, start: int, delimiter: str) -> int | None:
+    """As `end_of_expression`, and an escaped delimiter stands for itself."""
+    position = start
+    while True:
+        cut = text.find(f"\\{delimiter}", position)
+        end = end_of_expression(text, position, delimiter)
+        if end is not None or cut < 0 or delimiter != "/":
+            return end
+        # Up to the escaped / the expression must be whole by itself: no bracket left open.
+        if end_of_expression(text[:cut] + delimiter, position, delimiter) != cut:
+            return None
+        position = cut + 2
+
+
+def _blanks(text: str, start: int) -> int:
+    while text[start : start + 1] == " ":
+        start += 1
+    return start
