@@ -79,7 +79,7 @@ class _Parser(WordReader):
         stages: list[Stage] = []
         operator: Operator | None = None
         while True:
-            self._stage()
+            self._stage(operator)
             stages.append(Stage(operator, tuple(self._words), tuple(self._redirections)))
             if self._position >= self._end:
                 return CommandLine(tuple(stages))
@@ -138,17 +138,17 @@ class _Parser(WordReader):
         octal = "".join(f"\\{byte:03o}" for byte in character.encode("utf-8", "replace"))
         self.refuse(
             "non_ascii",
-            f"The character U+{ord(character):04X} is not ASCII: it can cut the guest agent's "
+            f"The character {ascii(character)[1:-1]} is not ASCII: it can cut the guest agent's "
             "channel, and shells disagree on where it ends.",
             offset,
             1,
-            "Search for the ASCII part around it (in a pattern, . stands for it); where the "
-            f"operator allows printf, printf '{octal}' prints this character.",
+            f"To print it, write printf '{octal}'; in a pattern to search for, leave it out or "
+            "write . in its place.",
         )
 
     # -------------------------------------------------------------- stages and operators
 
-    def _stage(self) -> None:
+    def _stage(self, before: Operator | None) -> None:
         """Read words and redirections up to the next operator or the end."""
         self._words, self._redirections = [], []
         while self.skip_blanks() < self._end:
@@ -161,17 +161,16 @@ class _Parser(WordReader):
             else:
                 self._add(self.word())
         if not self._words:
-            self._refuse_missing_command()
+            self._refuse_missing_command(before)
 
-    def _refuse_missing_command(self) -> NoReturn:
+    def _refuse_missing_command(self, before: Operator | None) -> NoReturn:
         at_end = self._position >= self._end
-        start = self._end - 1 if at_end else self._position
-        where = "at the end" if at_end else f"before {self._text[start]}"
+        token = before if at_end and before else self._text[self._position]
         self.refuse(
             "command_missing",
-            f"A command is missing {where}.",
-            start,
-            1,
+            f"A command is missing {'after' if at_end else 'before'} {token}.",
+            self._end - len(token) if at_end else self._position,
+            len(token),
             "Write a command on both sides of every operator.",
         )
 

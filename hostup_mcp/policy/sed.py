@@ -41,7 +41,7 @@ def check_sed(spec: Sed, words: Sequence[Word], types: ValueTypes) -> Misfit | N
         return Misfit(
             "program_refused",
             f"{shown(text)} is not a script of the kind accepted: p, d, q, = and s/// with the "
-            "flags g, p, I and a number, each with an address, joined by ;",
+            "flags g, p, I and a number; each may have an address, and ; stands between.",
             script,
             "For example: sed -n '10,20p' or sed 's/a/b/g', with / inside written as [.] or \\/.",
         )

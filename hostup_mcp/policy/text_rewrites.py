@@ -9,6 +9,7 @@ from typing import Final
 _VARIABLE = re.compile(r"\$(?:\{([A-Za-z_]+)\}|([A-Za-z_]+))")
 # Commands run as root in the folder /, so these are known.
 _KNOWN: Final = {"HOME": "/root", "PWD": "/", "USER": "root", "LOGNAME": "root", "UID": "0"}
+_ECHO = re.compile(r"echo +['\"]?([^'\"\\%|&;<>]*)['\"]?")
 _TILDE = re.compile(r"(?<![^\s:=])~([A-Za-z_][A-Za-z0-9_-]*)?(?=[/\s]|$)")
 _SUBSTITUTION = re.compile(r"\$\(([^()]*)\)|`([^`]*)`|<\(([^()]*)\)")
 _TYPOGRAPHIC: Final = str.maketrans(
@@ -77,7 +78,12 @@ def _line_break(text: str, _before: str, _token: str, _after: str) -> Iterator[s
 
 
 def _non_ascii(text: str, _before: str, _token: str, _after: str) -> Iterator[str]:
-    yield text.translate(_TYPOGRAPHIC)
+    plain = text.translate(_TYPOGRAPHIC)
+    yield plain
+    if said := _ECHO.fullmatch(plain.strip()):
+        raw = said[1].encode("utf-8", "replace")
+        octal = "".join(chr(byte) if byte < 128 else f"\\{byte:03o}" for byte in raw)
+        yield f"printf '{octal}\\n'"
 
 
 def _unclosed(text: str, _before: str, token: str, _after: str) -> Iterator[str]:

@@ -78,7 +78,7 @@ class WordReader:
         if has_glob:
             self._check_glob(word, quoted=quoted)
         elif text[start] == "=" and word.text.strip("="):
-            self._refuse_unquoted("=", "leading_equals", "Some shells look up a program here.")
+            self._refuse_unquoted(start, "leading_equals", "Some shells look up a program here.")
         return word
 
     def _special(self, character: str, start: int) -> str:
@@ -111,20 +111,17 @@ class WordReader:
             self._position += 1
             return character
         code, why = _MUST_BE_QUOTED[character]
-        return self._refuse_unquoted(character, code, why)
+        return self._refuse_unquoted(position, code, why)
 
-    def _refuse_unquoted(self, character: str, code: str, why: str) -> NoReturn:
+    def _refuse_unquoted(self, position: int, code: str, why: str) -> NoReturn:
+        character = self._text[position]
         self.refuse(
             code,
             f"{character} stands unquoted. {why}",
-            self._position if code != "leading_equals" else self._position - 1,
+            position,
             1,
             f"Quote it, as in '{character}', if it is an argument"
-            + (
-                "; else write the absolute path, /root for root's home."
-                if character == "~"
-                else "."
-            ),
+            f"{_UNQUOTED_HINT.get(character, '.')}",
         )
 
     def _quoted(self, character: str) -> str:
@@ -182,11 +179,10 @@ class WordReader:
         start = self._position
         escaped = self._text[start + 1 : min(start + 2, self._end)]
         if not escaped or escaped.isalnum() or escaped == "\t":
+            shown_escape = "\\" + {"\t": "TAB"}.get(escaped, escaped)
             self.refuse(
                 "escape_refused",
-                f"The backslash before {escaped or 'the end'} has no use there."
-                if escaped != "\t"
-                else "A tab is escaped.",
+                f"The backslash in {shown_escape} says nothing outside quotes.",
                 start,
                 1 + len(escaped),
                 "Leave the backslash out, or put the word in single quotes to keep it.",

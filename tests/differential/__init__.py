@@ -1,0 +1,1 @@
+"""What real shells run, compared with what was judged."""
