@@ -1,1 +1,1 @@
-"""MCP server that runs allowlisted commands inside HostUp VPSs."""
+"""MCP server that runs allowed commands inside HostUp VPSs."""

@@ -56,10 +56,12 @@ def request_failed(fault: HostUpError | JournalError) -> types.CallToolResult:
     return error(fault.code, fault.message, fault.advice)
 
 
-def not_sent(fault: HostUpError, vps_id: str) -> types.CallToolResult:
+def not_sent(fault: HostUpError, vps_id: str, policy: str) -> types.CallToolResult:
     """The error result for a command to a VPS that HostUp does not describe."""
     message = f"{fault.message} The command was not run."
-    return error(fault.code, message, fault.advice, status="unavailable", vps_id=vps_id)
+    return error(
+        fault.code, message, fault.advice, status="unavailable", vps_id=vps_id, policy=policy
+    )
 
 
 def refused(refusal: Refusal, command: str) -> types.CallToolResult:

@@ -64,15 +64,26 @@ class _Line(BaseModel):
 
 
 class _Expectation(_Line):
+    model_config = ConfigDict(extra="forbid")
+
     expect: Annotated[
         Literal["allow", "ask", "deny"], Field(description="the verdict it should have")
     ]
     vps: str = ""
+    name: str = ""
 
 
-def policy_for(policies: Policies, vps: str | None) -> Policy:
-    """The policy of a VPS by its id or name, or the general one."""
-    return policies.find(vps, vps) if vps else policies.default
+def policy_for(policies: Policies, vps: str = "", name: str = "") -> Policy:
+    """The policy of a VPS, or the general one.
+
+    Args:
+        policies: all of them.
+        vps: its id; what does not look like one is taken for its name as well.
+        name: its name.
+    """
+    if not (vps or name):
+        return policies.default
+    return policies.find(vps or name, name or (None if vps.startswith("vps_") else vps))
 
 
 def report(policy: Policy, command: str) -> Report:
@@ -163,7 +174,7 @@ def check_expectations(policies: Policies, lines: Iterable[bytes], name: str) ->
             unreadable += 1
             click.echo(f"{name}:{number}: cannot be read: {_reason(error)}")
             continue
-        found = report(policy_for(policies, wanted.vps), wanted.command)
+        found = report(policy_for(policies, wanted.vps, wanted.name), wanted.command)
         if found.verdict != wanted.expect:
             wrong += 1
             why = f" ({found.refusal.code}: {found.refusal.message})" if found.refusal else ""
@@ -271,8 +282,17 @@ def read_lines(path: str, use: Callable[[IO[bytes]], int]) -> int:
     if path == "-":
         return use(sys.stdin.buffer)
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 - a path that is no text is an OSError here
-            return use(file)
+        file = open(path, "rb")  # noqa: PTH123, SIM115 - a path that is no text is an OSError here
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise click.UsageError(f"{path} cannot be read ({reason}).") from None
+        raise _unreadable_file(path, error) from None
+    with file:
+        try:
+            file.peek(1)  # a folder is opened, and cannot be read
+        except OSError as error:
+            raise _unreadable_file(path, error) from None
+        return use(file)
+
+
+def _unreadable_file(path: str, error: Exception) -> click.UsageError:
+    reason = error.strerror if isinstance(error, OSError) else str(error)
+    return click.UsageError(f"{path} cannot be read ({reason}).")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, NoReturn, cast
 
 import click
@@ -37,7 +40,7 @@ def main(
     state_dir: str | None,
     log_level: str | None,
 ) -> None:
-    """Let an AI agent run allowlisted commands inside HostUp VPSs, over MCP.
+    """Let an AI agent run allowed commands inside HostUp VPSs, over MCP.
 
     Without a command it serves MCP on stdin and stdout, for a client that starts it. The API key
     comes from HOSTUP_API_KEY or HOSTUP_API_KEY_FILE; config.example.toml shows every setting.
@@ -86,9 +89,11 @@ _config_option = click.option(
 )
 
 
-@main.command()
+# -h is no help here: a command that was not quoted must not end with the exit code for allowed.
+@main.command(context_settings={"help_option_names": ["--help"]})
 @click.argument("command", required=False)
-@click.option("--vps", metavar="ID", help="Ask for the policy of this VPS, by its id or name.")
+@click.option("--vps", metavar="ID", default="", help="Ask for the policy of the VPS with this id.")
+@click.option("--name", default="", help="The VPS's name, where policies are set by name.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option(
     "--batch",
@@ -98,7 +103,8 @@ _config_option = click.option(
 @_config_option
 def check(
     command: str | None,
-    vps: str | None,
+    vps: str,
+    name: str,
     batch: str | None,
     config: str | None,
     *,
@@ -114,10 +120,13 @@ def check(
     policies = _load({}, config)[1]
     from hostup_mcp.check import check_batch, check_one, policy_for, read_lines
 
-    policy = policy_for(policies, vps)
-    if command is not None:
-        sys.exit(check_one(policy, command, as_json=as_json))
-    sys.exit(read_lines(batch or "", lambda lines: check_batch(policy, lines)))
+    policy = policy_for(policies, vps, name)
+    with _printing():
+        if command is not None:
+            exit_code = check_one(policy, command, as_json=as_json)
+        else:
+            exit_code = read_lines(batch or "", lambda lines: check_batch(policy, lines))
+    sys.exit(exit_code)
 
 
 @main.group()
@@ -131,7 +140,10 @@ def policy_lint(config: str | None) -> None:
     """Point out rules that are wider than they look, or of no use. Exit code 1 if there are any."""
     from hostup_mcp.check import print_findings
 
-    sys.exit(print_findings(_load({}, config)[1]))
+    policies = _load({}, config)[1]
+    with _printing():
+        exit_code = print_findings(policies)
+    sys.exit(exit_code)
 
 
 @policy.command("test")
@@ -145,7 +157,9 @@ def policy_test(file: str, config: str | None) -> None:
     from hostup_mcp.check import check_expectations, read_lines
 
     policies = _load({}, config)[1]
-    sys.exit(read_lines(file, lambda lines: check_expectations(policies, lines, file)))
+    with _printing():
+        exit_code = read_lines(file, lambda lines: check_expectations(policies, lines, file))
+    sys.exit(exit_code)
 
 
 @policy.command("show")
@@ -154,7 +168,9 @@ def policy_show(config: str | None) -> None:
     """Print everything that may be run."""
     from hostup_mcp.policy.describe import full
 
-    click.echo(full(_load({}, config)[1]), nl=False)
+    policies = _load({}, config)[1]
+    with _printing():
+        click.echo(full(policies), nl=False)
 
 
 @main.command()
@@ -193,6 +209,18 @@ def sandbox(guest: Literal["auto", "local", "qga"], port: int, rate_limit: int) 
     from hostup_mcp.sandbox.serving import run_sandbox
 
     run_sandbox(guest, port=port, rate_limit=rate_limit)
+
+
+@contextmanager
+def _printing() -> Generator[None]:
+    """Say it where stdout takes nothing more; a reader that has gone ends the command quietly."""
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError as error:
+        if error.errno != errno.EPIPE:
+            raise click.ClickException(f"stdout cannot be written ({error.strerror}).") from None
+        raise
 
 
 def _load(options: dict[tuple[str, str], str], config: str | None) -> tuple[Settings, Policies]:

@@ -264,7 +264,7 @@ def _file(path: Path | None) -> dict[tuple[str, str], _Value]:
         return {}
     place = f"file {path}"
     try:
-        document = cast("dict[str, object]", tomllib.loads(path.read_text("utf-8")))
+        document = cast("dict[str, object]", tomllib.loads(path.read_text("utf-8-sig")))
     except OSError as error:
         raise ConfigError(
             f"{place} cannot be read ({error.strerror}).", "Give the path of a TOML file."
@@ -343,8 +343,25 @@ def _validate(values: Mapping[tuple[str, str], _Value], *, strict: bool = False)
     )
 
 
+_PLAIN_WORDS: Mapping[str, str] = {
+    "valid array": "list",
+    "valid tuple": "list",
+    "valid dictionary or instance of": "table, for",
+    "valid dictionary": "table",
+    "valid string": "text",
+    "valid boolean": "true or false",
+    "Extra inputs are not permitted": "there is no such key",
+    "Field required": "it must be given",
+    "Tuple": "the list",
+    " after validation": "",
+    "Input": "it",
+}
+
+
 def _nested_error(place: str, loc: Sequence[int | str], message: str) -> ConfigError:
     """What is wrong inside a table of the policy; the value itself may be long."""
+    for technical, plain in _PLAIN_WORDS.items():
+        message = message.replace(technical, plain)
     where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)
     return ConfigError(
         f"{place}: {where.removeprefix('.')} is not accepted: {message[:1].lower()}{message[1:]}.",

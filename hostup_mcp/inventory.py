@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from hostup_mcp.hostup.client import HostUpClient
+from hostup_mcp.hostup.errors import NotFound
 from hostup_mcp.hostup.models import Vps
 
 _FRESH_SECONDS: Final = 300.0
+_WINDOWS = re.compile(r"windows|microsoft|\bms-?win|\bwin(nt|\d|$|[ _-])", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +23,8 @@ class Machine:
     Attributes:
         name: its display name, where HostUp gave one.
         is_windows: whether its operating system is known to be Windows. What `family` HostUp
-            writes for it is not documented, so the word is looked for in family and display name.
+            writes for it is not documented, so its usual names are looked for in family, variant
+            and display name. A system that HostUp does not name counts as none.
     """
 
     name: str | None
@@ -55,17 +59,24 @@ class Inventory:
         """The VPS with this id; HostUp is asked if that was not said lately.
 
         Raises:
-            HostUpError: it cannot be found out.
+            HostUpError: it cannot be found out, or HostUp describes another VPS in its place.
         """
         known = self._known.get(vps_id)
         if known and self._clock() - known[0] < _FRESH_SECONDS:
             return known[1]
         vps = await self._client.get_vps(vps_id)
-        self.note(vps.model_copy(update={"id": vps_id}))
+        if vps.id != vps_id:
+            # The policy may know it by the other id.
+            raise NotFound(
+                "HostUp knows this VPS by another id.",
+                "Take vps_id from list_vps, exactly as it stands there.",
+                status=200,
+            )
+        self.note(vps)
         return _machine(vps)
 
 
 def _machine(vps: Vps) -> Machine:
     system = vps.operating_system
-    told = (system.family, system.display_name) if system else ()
-    return Machine(vps.name, any("windows" in (text or "").lower() for text in told))
+    told = (system.family, system.variant, system.display_name) if system else ()
+    return Machine(vps.name, any(_WINDOWS.search(text or "") for text in told))

@@ -41,6 +41,7 @@ from hostup_mcp.tools import (
 _logger = logging.getLogger(__name__)
 
 _LIST_TTL_MS: Final = 3_600_000
+_POLICY_TTL_MS: Final = 60_000
 _POLICY_URI: Final = "hostup://policy"
 _POLICY: Final = types.Resource(
     uri=_POLICY_URI,
@@ -129,7 +130,7 @@ class ToolService:
         try:
             machine = await self._inventory.get(vps_id)
         except HostUpError as fault:
-            return answers.not_sent(fault, vps_id)
+            return answers.not_sent(fault, vps_id, (policy or self._policies.default).label)
         policy = policy or self._policies.find(vps_id, machine.name)
         if machine.is_windows:
             return answers.windows_refused(policy.label)
@@ -232,7 +233,8 @@ def build(service: ToolService, policies: Policies) -> Server[Any]:
             "tools/list": hint,
             "server/discover": hint,
             "resources/list": hint,
-            "resources/read": hint,
+            # A restart with another policy is soon seen.
+            "resources/read": CacheHint(ttl_ms=_POLICY_TTL_MS, scope="public"),
         },
         on_list_tools=list_tools,
         on_call_tool=call_tool,

@@ -51,7 +51,8 @@ def serve_stdio(settings: Settings, policies: Policies) -> None:
     if key is None:
         _logger.warning("no API key: the tools are listed, and every call will say so")
     if policies.is_unrestricted_somewhere:
-        _logger.warning("policy unrestricted: any command that parses is sent, as root")
+        # Said at every log level.
+        _logger.critical("policy unrestricted: any command that parses is sent, as root")
     journal = Journal(settings.state.path / "journal.sqlite3")
     failure: StdoutFailed | None = None
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from hostup_mcp.config import load, load_policies
 from hostup_mcp.sandbox.serving import Sandbox
 from tests.stdio_client import connect_with, facts
 
@@ -85,6 +87,47 @@ def test_the_second_command_runs_these_tests(root: Path, clone: Path) -> None:
     ci = (root / ".ci/run").read_text()
     assert "tests=$(grep -E '^python3 .*bin/pytest$' README.md)" in ci
     assert 'bash -euo pipefail -c "$tests"' in ci
+
+
+def test_what_is_shown_of_check_is_what_it_says(root: Path) -> None:
+    shown = blocks(root, "")
+    (console,) = (block for block in shown if block.startswith("$ "))
+    command, *lines = console.splitlines()
+    said = subprocess.run(
+        [str(Path(sys.executable).parent / "hostup-mcp"), *shlex.split(command)[2:]],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert command.startswith("$ hostup-mcp check ")
+    assert said.returncode == 4
+    printed = re.sub(r"@[0-9a-f]{12}", "@0123456789ab", said.stdout).splitlines()
+    assert [line for line in lines if line != "…"] == [line for line in printed if line in lines]
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/policy.md", "config.example.toml"])
+def test_every_configuration_that_is_shown_can_be_loaded(
+    root: Path, tmp_path: Path, document: str
+) -> None:
+    text = (root / document).read_text()
+    if document.endswith(".md"):
+        shown = re.findall(r"^```toml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    else:
+        # Every key that is commented out, as it would be without the sign.
+        shown = [
+            re.sub(r"^# (?=[a-z_]+ = |\[)", "", text[text.index("[policy]") :], flags=re.MULTILINE)
+        ]
+    assert shown
+    for number, block in enumerate(shown):
+        file = tmp_path / f"{number}.toml"
+        file.write_text(block)
+        load_policies(load({}, {}, str(file)))
+
+
+def test_the_tests_that_the_policys_page_names_are_there(root: Path) -> None:
+    named = set(re.findall(r"`(tests/[a-z_/]+\.py)`", (root / "docs/policy.md").read_text()))
+    assert len(named) > 10
+    assert not [name for name in named if not (root / name).is_file()]
 
 
 async def test_each_configuration_starts_a_server_that_answers(

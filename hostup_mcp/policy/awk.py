@@ -1,6 +1,6 @@
 """`awk` programs that only choose lines and print parts of them.
 
-    program   = rule { [ ";" ] rule }
+    program   = rule { ";" rule }, where the ; may be left out after a }
     rule      = pattern | [ pattern ] "{" [ statement { ";" statement } ] "}"
     pattern   = "BEGIN" | "END" | condition [ "," condition ]
     condition = test { ( "&&" | "||" ) test }
@@ -11,8 +11,12 @@
 
 Expressions are fields, numbers, plain strings, names, arithmetic and a few functions of text. There
 is no redirection, no pipe, no getline, no system, no array and no assignment of text, so a program
-can neither reach outside nor grow without bound. Each program is read into tokens first; where a /
-stands is decided by the token before it, and a program that divides has no / anywhere else.
+can neither reach outside nor grow without bound.
+
+Each program is read into tokens first, and every awk must read the same tokens. What a / does is
+decided by the token before it: it divides after a number, a string, an expression, a ) or a name,
+and begins an expression anywhere else. Behind a name awks could differ, so a program that divides
+there has no / anywhere else.
 """
 
 from __future__ import annotations
@@ -34,7 +38,8 @@ _Token = tuple[_Kind, str]
 _NUMBER = re.compile(r"\d{1,12}(\.\d{1,12})?")
 _STRING = re.compile(r'"((?:[^"\\]|\\[nt"\\/])*)"')
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,31}")
-_SIGN = re.compile(r"&&|\|\||==|!=|<=|>=|!~|\+\+|\+=|[-+*%/,;(){}<>!~$=]")
+_SIGN = re.compile(r"&&|\|\||==|!=|<=|>=|!~|\+\+|--|\+=|-=|[-+*%/,;(){}<>!~$=]")
+_FIELD = re.compile(r"\d{1,4}")
 _FORMAT = re.compile(r"(?:[^%]|%%|%[-+ 0]{0,3}\d{0,3}(?:\.\d{1,3})?[dsfgiuxXoeE])*")
 
 _VARIABLES: Final = frozenset({"NR", "NF", "FNR", "FS", "OFS", "FILENAME"})
@@ -126,7 +131,7 @@ def _tokens(text: str) -> list[_Token] | None:
             if found := pattern.match(text, position):
                 tokens.append((kind, found.group()))
                 position = found.end()
-                divides = divides or found.group() == "/"
+                divides = divides or (found.group() == "/" and tokens[-2][0] == "name")
                 break
         else:
             return None
@@ -144,7 +149,7 @@ def _ends_operand(tokens: Sequence[_Token]) -> bool:
         return False
     kind, value = tokens[-1]
     return (
-        kind == "number"
+        kind in {"number", "string", "regex"}
         or (kind == "sign" and value == ")")
         or (kind == "name" and value not in _KEYWORDS)
     )
@@ -169,7 +174,9 @@ class _Program:
         """
         self._rule()
         while self._kind() != "end":
-            self._take(";")
+            closed = self._tokens[self._at - 1] == ("sign", "}")
+            if not self._take(";") and not closed:
+                raise _NotAccepted
             self._rule()
 
     # -------------------------------------------------------------- rules and statements
@@ -306,13 +313,23 @@ class _Program:
             raise _NotAccepted
 
     def _field(self) -> None:
+        # A field far out makes awk build all fields before it.
         kind, value = self._token()
         self._at += 1
-        if kind == "number" or value == "NF":
+        if kind == "number" and _FIELD.fullmatch(value):
             return
-        if value != "(" or kind != "sign":
+        if kind == "name" and value == "NF":
+            return
+        if (kind, value) != ("sign", "("):
             raise _NotAccepted
-        self._expression()
+        if self._token() != ("name", "NF"):
+            raise _NotAccepted
+        self._at += 1
+        if self._take("-"):
+            kind, value = self._token()
+            if kind != "number" or not _FIELD.fullmatch(value):
+                raise _NotAccepted
+            self._at += 1
         self._need(")")
 
     def _call(self, name: str) -> None:

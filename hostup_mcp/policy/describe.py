@@ -17,7 +17,6 @@ from hostup_mcp.policy.models import (
     OptionSet,
     PlainWords,
     Ps,
-    Sed,
     Shapes,
     Subcommands,
 )
@@ -30,24 +29,43 @@ _UNRESTRICTED: Final = (
 
 
 def summary(policies: Policies) -> str:
-    """What may be run, for a model that has seen nothing else; under 1,500 characters."""
-    lines = [_line(policies.default, "")]
-    lines += [_line(policy, entry.vps) for entry, policy in policies.special]
-    lines.append(
+    """What may be run, for a model that has seen nothing else; under 1,500 characters.
+
+    However short it must be, it says where anything runs and where nothing does.
+    """
+    tail = (
         f"Up to {MAX_STAGES} commands joined by | && || ; with 2>&1 or redirections to /dev/null. "
         "No variables, substitutions, loops or files written. * and ? only in absolute paths. "
         "Arguments are judged too; a refusal names what is allowed; resource hostup://policy has "
         "all."
     )
-    text = "\n".join(lines)
-    if len(text) >= SUMMARY_MAX_CHARACTERS:
-        names = len(policies.special)
-        lines[1:-1] = [f"{names} more policies hold for some VPSs."] if names else []
-        text = "\n".join(_cut(line, 1000) for line in lines)
-    return text
+    lines = [_line(policies.default, "")]
+    lines += [_line(policy, entry.vps, like=policies.default) for entry, policy in policies.special]
+    text = "\n".join([*lines, tail])
+    if len(text) < SUMMARY_MAX_CHARACTERS:
+        return text
+    special = _special_in_short(policies)
+    room = SUMMARY_MAX_CHARACTERS - 1 - len(tail) - sum(len(line) + 1 for line in special) - 1
+    return "\n".join([_cut(lines[0], room), *special, tail])
 
 
-def _line(policy: Policy, vps: str) -> str:
+def _special_in_short(policies: Policies) -> list[str]:
+    lines: list[str] = []
+    kinds = (
+        ("UNRESTRICTED, any command that parses is sent, on", [
+            entry.vps for entry, policy in policies.special if policy.unrestricted
+        ]),
+        ("Closed, no command runs, on", [
+            entry.vps for entry, policy in policies.special if policy.closed_by
+        ]),
+    )  # fmt: skip
+    lines += [_cut(f"{what} {', '.join(names)}", 200) for what, names in kinds if names]
+    if policies.special:
+        lines.append(f"Policies of their own hold for {len(policies.special)} VPSs or patterns.")
+    return lines
+
+
+def _line(policy: Policy, vps: str, like: Policy | None = None) -> str:
     where = f" on {vps}" if vps else ""
     start = f"Policy {policy.label}{where}:"
     if policy.closed_by:
@@ -58,7 +76,8 @@ def _line(policy: Policy, vps: str) -> str:
     if policy.unrestricted:
         parts.append(_UNRESTRICTED)
     elif policy.preset.commands:
-        names = "as by default" if vps else " ".join(sorted(policy.preset.commands))
+        same = like is not None and like.preset.name == policy.preset.name
+        names = "the same programs" if same else " ".join(sorted(policy.preset.commands))
         parts.append(f"read-only use of {names}.")
     elif not own:
         parts.append("no command is allowed.")
@@ -85,9 +104,9 @@ def full(policies: Policies) -> str:
     lines = ["# What may be run", ""]
     if policies.special:
         lines += ["Default policy, for every VPS that no other names:", ""]
-    lines += _policy_lines(policies.default)
+    lines += _policy_lines(policies.default, None)
     for entry, policy in policies.special:
-        lines += ["", f"# On {entry.vps}", "", *_policy_lines(policy, brief=True)]
+        lines += ["", f"# On {entry.vps}", "", *_policy_lines(policy, policies.default)]
     lines += [
         "",
         "# Grammar",
@@ -108,7 +127,8 @@ _GRAMMAR: Final = (
 )
 
 
-def _policy_lines(policy: Policy, *, brief: bool = False) -> list[str]:
+def _policy_lines(policy: Policy, like: Policy | None) -> list[str]:
+    """A policy; what it has in common with the one it is `like` is not repeated."""
     lines = [f"Policy `{policy.label}`."]
     if policy.closed_by:
         return [*lines, "Closed: no command runs."]
@@ -120,17 +140,32 @@ def _policy_lines(policy: Policy, *, brief: bool = False) -> list[str]:
             f"- {rule.data.verdict}: `{_rule(rule.data.argv)}` ({rule.data.reason})"
             for rule in policy.rules.rules
         ]
-    if policy.preset.commands and not brief:
+        slots = (slot for rule in policy.rules.rules for slot in rule.shape.slots)
+        lines += [f"- `@{slot}`: {policy.rules.types.describe(slot)}" for slot in sorted({*slots})]
+    if policy.preset.commands:
         lines += ["", f"## Programs of the preset {policy.preset.name}", ""]
-        lines += [
-            f"- `{name}{_arguments(command)}`"
-            + (f" ({command.effects})" if command.effects else "")
-            for name, command in sorted(policy.preset.commands.items())
-        ]
-        lines += ["", "## Files that may be read", ""]
-        lines += [f"- `{pattern}`" for pattern in policy.preset.types.paths.readable]
-        lines += ["", "Names, sizes and owners may be asked of every path."]
+        if like is not None and like.preset.name == policy.preset.name:
+            lines.append("The same as by default.")
+        else:
+            lines += _programs(policy)
+        readable = policy.preset.types.paths.readable
+        known = like.preset.types.paths.readable if like else ()
+        if new := [pattern for pattern in readable if pattern not in known]:
+            lines += ["", "## Files that may be read", ""]
+            lines += [f"- `{pattern}`" for pattern in new]
+            lines += ["", "Names, sizes and owners may be asked of every path."]
     return lines
+
+
+def _programs(policy: Policy) -> Iterator[str]:
+    for name, command in sorted(policy.preset.commands.items()):
+        effects = f" ({command.effects})" if command.effects else ""
+        yield f"- `{name}{_arguments(command)}`{effects}"
+    yield ""
+    yield "What stands for a value above:"
+    yield ""
+    for name in policy.preset.types.names():
+        yield f"- `{name}`: {policy.preset.types.describe(name)}"
 
 
 def _arguments(command: Command) -> str:
@@ -173,7 +208,7 @@ def _parts(command: Command) -> Iterator[str]:
         case Awk():
             yield from _named((), command.options)
             yield f"PROGRAM [{command.operands}]..."
-        case Sed():
+        case _:
             yield from _named(command.flags, {})
             yield f"SCRIPT [{command.operands}]..."
 

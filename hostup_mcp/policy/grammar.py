@@ -31,8 +31,19 @@ RESERVED_WORDS: Final = frozenset(
 _OUTSIDE = re.compile(r"[^\t\n -~]|\n")
 _COMMAND = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]*|(?:/[A-Za-z0-9_][A-Za-z0-9+._-]*)+")
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\+?=")
+_TEST = re.compile(r"\[\[?(?=[ \t]|$)")
+# What is quoted or escaped, or else the sign that a here-document begins with.
+_HERE = re.compile(r"""'[^']*'|"(?:\\.|[^"\\])*"|\\.|(<<-?)""", re.DOTALL)
 _REDIRECTION = re.compile(r"&>>?|[0-9]*(?:<<<|<<-|<<|<>|<&|<\(|>>|>&|>\||>\(|<|>)")
 
+_WITHOUT: Final = {
+    "time": "Send the command by itself, without time.",
+    "function": "Send the commands themselves: no function can be made.",
+    **dict.fromkeys(
+        ("typeset", "declare", "local", "export", "readonly", "integer", "float"),
+        "Write the value where it is needed: no variable is kept or read.",
+    ),
+}
 _SINK: Final = "/dev/null"
 _DUPLICATIONS: dict[tuple[str, str], Redirection] = {
     ("2", "1"): "2>&1",
@@ -118,8 +129,16 @@ class _Parser(WordReader):
         if outside := _OUTSIDE.search(text, self._position, end):
             self._refuse_character(outside.group(), outside.start())
 
+    def _refuse_here_document(self, line_break: int) -> None:
+        """Refuse the here-document that begins before this line break, if one does."""
+        for found in _HERE.finditer(self._text, self._position, line_break):
+            if found[1]:
+                self._end = line_break
+                self._refuse_redirection(found[1], found.start())
+
     def _refuse_character(self, character: str, offset: int) -> NoReturn:
         if character == "\n":
+            self._refuse_here_document(offset)
             self.refuse(
                 "line_break",
                 "A command is one line; this one has a line break inside.",
@@ -135,15 +154,23 @@ class _Parser(WordReader):
                 1,
                 "Leave it out; only printable ASCII and tabs are read alike by every shell.",
             )
-        octal = "".join(f"\\{byte:03o}" for byte in character.encode("utf-8", "replace"))
+        if "\ud800" <= character <= "\udfff":
+            hint = (
+                "Leave it out: half of a surrogate pair is no character and has no bytes to send."
+            )
+        else:
+            octal = "".join(f"\\{byte:03o}" for byte in character.encode())
+            hint = (
+                f"To print it, write printf '{octal}'; in a pattern to search for, leave it out or "
+                "write . in its place."
+            )
         self.refuse(
             "non_ascii",
             f"The character {ascii(character)[1:-1]} is not ASCII: it can cut the guest agent's "
             "channel, and shells disagree on where it ends.",
             offset,
             1,
-            f"To print it, write printf '{octal}'; in a pattern to search for, leave it out or "
-            "write . in its place.",
+            hint,
         )
 
     # -------------------------------------------------------------- stages and operators
@@ -159,9 +186,22 @@ class _Parser(WordReader):
             elif character in "|&;":
                 break
             else:
+                self._refuse_test()
                 self._add(self.word())
         if not self._words:
             self._refuse_missing_command(before)
+
+    def _refuse_test(self) -> None:
+        """Refuse `[` where a program is named; elsewhere it is a pattern of the shell."""
+        found = _TEST.match(self._text, self._position, self._end)
+        if found and not self._words:
+            self.refuse(
+                "bracket",
+                f"{found.group()} tests a condition: it is a word of the shell itself.",
+                found.start(),
+                len(found.group()),
+                "Ask stat or ls about the file, and read the exit code.",
+            )
 
     def _refuse_missing_command(self, before: Operator | None) -> NoReturn:
         at_end = self._position >= self._end
@@ -247,10 +287,18 @@ class _Parser(WordReader):
         return (found,) if found else ()
 
     def _refuse_redirection(self, token: str, start: int) -> NoReturn:
+        code = "redirection_refused"
+        what = (
+            f"The redirection {token} is not accepted here. Accepted are 2>&1, >&2, and >, 2>, "
+            "&> and < with /dev/null."
+        )
+        hint = (
+            "Leave it out: stdout and stderr both come back, apart. Nothing can be written to "
+            "a file."
+        )
         if "<<" in token:
-            code, what = "here_document", f"The here-document {token} is not accepted."
-        else:
-            code, what = "redirection_refused", f"The redirection {token} is not accepted here."
+            code, what = "here_document", f"The here-document {token} would be a command's input."
+            hint = "Leave it out: no input can be given, and nothing can be written to a file."
         end = start + len(token)
         while end < self._end and self._text[end] in BLANKS:
             end += 1
@@ -258,11 +306,10 @@ class _Parser(WordReader):
             end += 1
         self.refuse(
             code,
-            f"{what} Accepted are 2>&1, >&2, and >, 2>, &> and < with /dev/null.",
+            what,
             start,
             end - start,
-            "Leave it out: stdout and stderr both come back, apart. Nothing can be written to "
-            "a file.",
+            hint,
         )
 
     # -------------------------------------------------------------- words
@@ -292,7 +339,9 @@ class _Parser(WordReader):
             hint = "Leave the assignment out and write the value where it is needed."
         elif raw in RESERVED_WORDS:
             code, what = "reserved_word", f"{raw} is a word of the shell's own syntax."
-            hint = "Send simple commands, joined with |, && or ;, without loops or conditions."
+            hint = _WITHOUT.get(
+                raw, "Send simple commands, joined with |, && or ;, without loops or conditions."
+            )
         elif raw != word.text or not _COMMAND.fullmatch(raw):
             code = "command_word"
             what = f"{shown(raw)} cannot name a program."

@@ -17,7 +17,7 @@ from hostup_mcp.policy.values import ValueTypes
 
 _FAMILY_OPTIONS: Final = ("-f", "-family")
 _FAMILIES: Final = ("inet", "inet6", "link")
-_FILTER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,63}")
+_NUMBER = re.compile(r"\d{1,10}")
 _ROUTE: Final = ("r", "route")
 
 
@@ -59,9 +59,17 @@ def _check_action(
             f"{shown(verb)} is none of {', '.join(spec.verbs)}, written out", index, option=verb
         )
     for place in range(index + 1, len(words)):
-        if words[place].is_glob or not _FILTER.fullmatch(words[place].text):
-            return _usage(f"{shown(words[place].text)} is no filter", place)
+        if not _is_filter(spec, words[place], types):
+            return _usage(f"{shown(words[place].text)} is no filter that is accepted", place)
     return None
+
+
+def _is_filter(spec: Ip, word: Word, types: ValueTypes) -> bool:
+    """A word of ip's own, a number, an address or the name of an interface."""
+    if word.is_glob:
+        return False
+    known = word.text in spec.filters or _NUMBER.fullmatch(word.text) is not None
+    return known or any(types.check(t, word.text) is None for t in ("address", "interface"))
 
 
 def _check_route_get(words: Sequence[Word], index: int, types: ValueTypes) -> Misfit | None:

@@ -6,25 +6,34 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from typing import Final, Literal
 
 from hostup_mcp.policy.emit import PROLOGUE, emit_checked
 from hostup_mcp.policy.grammar import parse
 from hostup_mcp.policy.misfit import Misfit, shown
 from hostup_mcp.policy.nearest import Suggester
-from hostup_mcp.policy.preset import Preset, data_digest
-from hostup_mcp.policy.rules import RuleSet, Verdict
+from hostup_mcp.policy.preset import Preset, data_digest, program_name
+from hostup_mcp.policy.rules import Rule, RuleSet, Verdict, barred
 from hostup_mcp.policy.tree import CommandLine, Stage, SyntaxRefusal
 
-_NOTHING: Final = "Nobody, by asking: no setting lifts it."
+_NO_RULE: Final = "Nobody, by asking: no rule can allow it, only the preset unrestricted."
+_GENERAL_HINT: Final = "Leave it out, or use one of the nearest allowed forms."
+_RULE_BY_PATH: Final = (
+    "The operator, with a rule under policy.rules in the configuration file that names the program "
+    "by its path."
+)
 _RULES: Final = "The operator, with a rule under policy.rules in the configuration file."
 _WHO_CAN_CHANGE: Final = {
     "path_not_readable": "The operator, with policy.readable in the configuration file.",
     "not_read_only": "The operator, with policy.preset in the configuration file.",
-    "path_protected": _NOTHING,
-    "wrapper": _NOTHING,
-    "interpreter": _NOTHING,
-    "shell_builtin": _NOTHING,
+    "path_protected": (
+        "Nobody, by asking: policy.readable does not lift it, only a rule of the operator's for "
+        "this very command, or the preset unrestricted."
+    ),
+    "name_protected": (
+        "The operator, with the file's exact path in policy.readable in the configuration file."
+    ),
 }
 
 
@@ -60,6 +69,15 @@ class ApprovedCommand:
     def sent(self) -> str:
         """The text that is sent: a fixed prologue, then the body; never the agent's own text."""
         return PROLOGUE + self.body
+
+    def __init_subclass__(cls) -> None:
+        raise TypeError("an ApprovedCommand has no other kinds")
+
+    def __getstate__(self) -> object:
+        raise TypeError("an ApprovedCommand cannot be pickled or copied")
+
+    def __setstate__(self, state: object) -> None:
+        raise TypeError("an ApprovedCommand cannot be changed")
 
     def __reduce__(self) -> str:
         raise TypeError("an ApprovedCommand cannot be pickled or copied")
@@ -128,6 +146,7 @@ class Policy:
         """Its name and the digest of all that it is made of."""
         name = "closed" if self.closed_by else self.preset.name
         own = {
+            "version": version("hostup-mcp"),
             "preset": self.preset.name,
             "closed": bool(self.closed_by),
             "readable": self.preset.types.paths.readable,
@@ -148,7 +167,11 @@ class Policy:
         decided = self._decide(text)
         if isinstance(decided, ApprovedCommand):
             return decided
-        return replace(decided, nearest=self._suggester.suggest(text, decided))
+        nearest = self._suggester.suggest(text, decided)
+        hint = decided.hint
+        if hint == _GENERAL_HINT and not nearest:
+            hint = "hostup://policy lists what is allowed."
+        return replace(decided, nearest=nearest, hint=hint)
 
     def _refused(self, text: str) -> Refusal | None:
         decided = self._decide(text)
@@ -158,15 +181,23 @@ class Policy:
         line = parse(text)
         if isinstance(line, SyntaxRefusal):
             return self._syntax(line, ())
-        findings = [found for stage in line.stages if (found := self._judge_stage(stage))]
-        if findings:
-            # The strictest verdict counts; of equals, the first.
-            worst = next((f for f in findings if f.verdict == "deny"), findings[0])
+        worst = self._worst(line.stages)
+        if worst is not None:
             return self._refusal(worst, line.stages)
         body = emit_checked(line)
         if isinstance(body, SyntaxRefusal):
             return self._syntax(body, line.stages)
         return ApprovedCommand(_SEAL, line, body, self.label)
+
+    def _worst(self, stages: Sequence[Stage]) -> _Finding | None:
+        """What decides about a command: its strictest verdict; of equals, the first."""
+        asks: _Finding | None = None
+        for stage in stages:
+            found = self._judge_stage(stage)
+            if found and found.verdict == "deny":
+                return found
+            asks = asks or found
+        return asks
 
     def verdict_on(self, stage: Stage) -> Verdict:
         """The verdict on one stage by itself."""
@@ -182,12 +213,17 @@ class Policy:
         fault = self.preset.check(stage.words)
         if fault is None:
             return None
-        who = _WHO_CAN_CHANGE.get(fault.code, _RULES)
-        return _Finding("deny", stage, fault, who)
+        near = self.rules.near(stage)
+        # Where the preset knows the program, its word on another subcommand is the better one.
+        known = program_name(stage.words[0].text) in self.preset.commands
+        if near is not None and (not known or near[1].index != 1):
+            rule, misfit = near
+            return _Finding("deny", stage, _near_miss(rule, misfit), _by(rule.place))
+        return _Finding("deny", stage, fault, _who(stage, fault))
 
     def _by_rule(self, stage: Stage, verdict: Verdict, reason: str, place: str) -> _Finding | None:
         program = stage.words[0].text
-        who = f"The operator, with {place} in the configuration file."
+        who = _by(place)
         match verdict:
             case "allow":
                 return None
@@ -198,7 +234,7 @@ class Policy:
                     hint=f"Ask the operator to run it, or to allow it ({program}).",
                 )
                 return _Finding("ask", stage, fault, who)
-            case "deny":
+            case _:
                 fault = Misfit(
                     "rule_denied",
                     f"A rule of the operator's refuses this: {reason}.",
@@ -222,7 +258,7 @@ class Policy:
             message=fault.message if about_program else f"{program}: {fault.message}",
             offset=first.offset,
             length=last.offset + last.length - first.offset,
-            hint=fault.hint or "Leave it out, or use one of the nearest allowed forms.",
+            hint=fault.hint or _GENERAL_HINT,
             nearest=(),
             who_can_change_it=found.who,
             policy=self.label,
@@ -252,6 +288,32 @@ class Policy:
             length=len(text),
             hint="Work on another VPS, or ask the operator.",
             nearest=(),
-            who_can_change_it=f"The operator, with {self.closed_by} in the configuration file.",
+            who_can_change_it=_by(self.closed_by),
             policy=self.label,
         )
+
+
+def _who(stage: Stage, fault: Misfit) -> str:
+    if fault.code in _WHO_CAN_CHANGE:
+        return _WHO_CAN_CHANGE[fault.code]
+    match barred(stage.words[0].text):
+        case None:
+            return _RULES
+        case "shell_builtin":
+            return _RULE_BY_PATH
+        case _:
+            return _NO_RULE
+
+
+def _by(place: str) -> str:
+    return f"The operator, with {place} in the configuration file."
+
+
+def _near_miss(rule: Rule, misfit: Misfit) -> Misfit:
+    """What an own rule would have let through, where a command comes close to it."""
+    form = " ".join(rule.data.argv)
+    return replace(
+        misfit,
+        message=f"A rule allows {form}, and this is not of that form: {misfit.message}",
+        hint=misfit.hint or f"Write it as {form}.",
+    )

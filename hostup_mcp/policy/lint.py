@@ -13,8 +13,8 @@ from hostup_mcp.policy.policies import Policies
 from hostup_mcp.policy.preset import Preset, preset_data
 from hostup_mcp.policy.rules import Rule
 from hostup_mcp.policy.shapes import REST
-from hostup_mcp.policy.tree import SyntaxRefusal
-from hostup_mcp.policy.values import PATH_TYPES, ValueTypes
+from hostup_mcp.policy.tree import CommandLine
+from hostup_mcp.policy.values import PATH_TYPES, ValueTypes, parts_of
 
 _PRIVATE_PATHS: Final = (
     "/etc/shadow",
@@ -28,7 +28,17 @@ _PRIVATE_PATHS: Final = (
     "../etc/shadow",
 )
 _OPTION_LIKE: Final = ("--config=/tmp/x", "key=value", "@/etc/shadow", "file:///etc/shadow")
-_WIDE_READABLE: Final = ("/root/.ssh/id_rsa", "/home/user/.ssh/id_rsa", "/srv/app/.env")
+# Programs that run, load or write what their operands name; the preset's data know more options.
+_RUNS_OPERANDS: Final = frozenset(
+    """
+    ansible ansible-playbook at cargo composer crontab curl dd docker docker-compose find gem git go
+    install kubectl ln lxc lxc-attach machinectl make mv cp mysql npm pip pip3 podman psql rsync scp
+    sqlite3 ssh systemd-nspawn tar tcpdump tee unzip virsh wget zip
+    """.split()
+)
+_LITERALS_ONLY = re.compile(r"[A-Za-z0-9_@./:|-]+")
+# How deep a folder must be before everything below it is no longer most of a system.
+_SHALLOW: Final = {"": 2, "home": 3, "var": 3, "etc": 3, "usr": 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +46,9 @@ class Finding:
     """Something to look at.
 
     Attributes:
-        code: `slot_reads_private`, `slot_is_wide`, `program_executes`, `never_matches`,
-            `adds_nothing`, `examples_missing`, `deny_is_narrow`, `readable_is_wide` or
-            `unrestricted`.
+        code: `slot_reads_private`, `slot_is_wide`, `pattern_is_loose`, `program_executes`,
+            `reads_protected`, `never_matches`, `adds_nothing`, `examples_missing`,
+            `deny_is_narrow`, `readable_is_wide` or `unrestricted`.
         place: the key of the configuration, such as `policy.rules[0]`.
         message: one sentence.
         advice: one sentence.
@@ -57,7 +67,14 @@ def lint(policies: Policies) -> list[Finding]:
     named += [(f"policy.vps[{n}]", policy) for n, (_, policy) in enumerate(policies.special)]
     for place, policy in named:
         for finding in _policy(place, policy):
-            found.setdefault((finding.code, finding.place, finding.message), finding)
+            # What a VPS's policy inherits was told where it stands.
+            told = any(
+                (f.code, f.message) == (finding.code, finding.message) for f in found.values()
+            )
+            if not (told and finding.place.endswith(".readable")):
+                found.setdefault((finding.code, finding.place, finding.message), finding)
+    for finding in (*_entries(policies), *_unused_types(policies)):
+        found[finding.code, finding.place, finding.message] = finding
     for n, (entry, _) in enumerate(policies.special):
         if entry.closed and (entry.rules or entry.readable or entry.preset):
             finding = Finding(
@@ -99,7 +116,9 @@ def _rule(rule: Rule, policy: Policy) -> Iterator[Finding]:
         yield from _narrow_deny(rule, policy.preset)
     else:
         yield from _slots(rule, types)
+        yield from _loose(rule, types)
         yield from _executing(rule)
+        yield from _protected(rule, types)
     yield from _useless(rule, policy)
 
 
@@ -132,31 +151,73 @@ def _only_names(rule: Rule) -> bool:
     return command is not None and any(kind == "meta" for kind in getattr(command, "types", ()))
 
 
+def _loose(rule: Rule, types: ValueTypes) -> Iterator[Finding]:
+    definitions = types.definitions()
+    for kind in dict.fromkeys(rule.shape.slots):
+        definition = definitions.get(kind)
+        if not isinstance(definition, str) or not _LITERALS_ONLY.fullmatch(definition):
+            continue
+        if "." in definition:
+            yield Finding(
+                "pattern_is_loose",
+                f"{rule.place}.argv",
+                f"The . in @{kind} stands for any character.",
+                "Write [.] where a dot is meant.",
+            )
+
+
 def _executing(rule: Rule) -> Iterator[Finding]:
     name = rule.program.rpartition("/")[2]
     data = preset_data()
     command = data.command.get(name)
-    effects: set[str] = set(command.refused) if command else set()
-    risky = name in data.refuse["changes"].names or name in data.refuse["secrets"].names
-    if rule.shape.slots and (risky or effects & {"exec", "write", "load"}):
-        what = "can execute or write through what it is given"
+    literal = [part for part in rule.shape.parts if not part.startswith("@")]
+    runners = {*data.refuse["wrapper"].names, *data.refuse["interpreter"].names}
+    inner = next((part for part in literal if part.rpartition("/")[2] in runners), None)
+    risky = {
+        word
+        for effect in ("exec", "load", "write")
+        for word in (command.refused.get(effect, ()) if command else ())
+    }
+    option = next((part for part in literal if part.partition("=")[0] in risky), None)
+    what = ""
+    if inner is not None:
+        what = f"{name} is told to start {inner}, which runs what it is given"
+    elif option is not None and rule.shape.slots:
+        what = f"{option} has {name} execute or write, with a value that is chosen"
+    elif name in _RUNS_OPERANDS and rule.shape.slots:
+        what = f"{name} can execute or write what its operands name, and one is chosen"
+    if what:
         yield Finding(
             "program_executes",
             rule.place,
-            f"{name} {what}, and the rule leaves it {len(rule.shape.slots)} argument"
-            f"{'s' * (len(rule.shape.slots) > 1)} to choose.",
-            "Write the whole command out, or see that no value of these types can do that.",
+            f"{what}.",
+            "Write the whole command out, or a script of your own that does just this.",
         )
 
 
+def _protected(rule: Rule, types: ValueTypes) -> Iterator[Finding]:
+    for part in rule.shape.parts:
+        if part.startswith("/"):
+            fault = types.paths.check_read(part, is_glob=False)
+            if fault is not None and fault.code in {"path_protected", "name_protected"}:
+                yield Finding(
+                    "reads_protected",
+                    f"{rule.place}.argv",
+                    f"{fault.message} The rule lets {rule.program} have it.",
+                    "See that the program does not print it.",
+                )
+
+
 def _narrow_deny(rule: Rule, preset: Preset) -> Iterator[Finding]:
-    ends_open = rule.shape.parts[-1:] == (REST,)
-    if not ends_open and (preset.name == "unrestricted" or rule.program in preset.commands):
+    program = rule.program
+    allowed = preset.name == "unrestricted" or program.rpartition("/")[2] in preset.commands
+    if allowed and rule.shape.parts != (REST,):
         yield Finding(
             "deny_is_narrow",
             rule.place,
-            f"It refuses one exact form, and {rule.program} is allowed in others.",
-            f'To refuse the program, write ["{rule.program}", "@rest"].',
+            f"It refuses one form, and {program} is allowed in others, such as with an option "
+            "before its words.",
+            f'To refuse the program, write ["{program}", "@rest"].',
         )
 
 
@@ -170,22 +231,21 @@ def _useless(rule: Rule, policy: Policy) -> Iterator[Finding]:
                 f"Every value of @{kind} begins with -, which no slot takes.",
                 "Write the option as a literal word.",
             )
-    examples = rule.data.match
-    if not examples or policy.closed_by or policy.unrestricted:
+    lines = (parse(example) for example in rule.data.match)
+    stages = [line.stages[0] for line in lines if isinstance(line, CommandLine)]
+    if not stages or policy.closed_by or policy.unrestricted:
         return
-    lines = [parse(example) for example in examples]
-    allowed = all(
-        not isinstance(line, SyntaxRefusal) and policy.preset.check(line.stages[0].words) is None
-        for line in lines
-    )
-    if rule.data.verdict == "allow" and allowed:
+    allowed = [policy.preset.check(stage.words) is None for stage in stages]
+    if rule.data.verdict == "allow" and all(allowed):
         yield Finding(
             "adds_nothing",
             rule.place,
             "The preset lets its examples through already.",
             "Remove it, or give an example of what it adds.",
         )
-    if rule.data.verdict == "deny" and not any(_is_allowed(policy, line) for line in examples):
+    allowing = [other for other in policy.rules.rules if other.data.verdict != "deny"]
+    by_rule = any(r.matches(stage, policy.rules.types) for r in allowing for stage in stages)
+    if rule.data.verdict == "deny" and not (any(allowed) or by_rule):
         yield Finding(
             "adds_nothing",
             rule.place,
@@ -194,31 +254,61 @@ def _useless(rule: Rule, policy: Policy) -> Iterator[Finding]:
         )
 
 
-def _is_allowed(policy: Policy, example: str) -> bool:
-    """Whether a command would pass without any rule that denies it."""
-    line = parse(example)
-    if isinstance(line, SyntaxRefusal):
-        return False
-    stage = line.stages[0]
-    allows = any(
-        rule.data.verdict != "deny" and rule.matches(stage, policy.rules.types)
-        for rule in policy.rules.rules
-    )
-    return allows or policy.preset.check(stage.words) is None
-
-
 def _readable(place: str, policy: Policy) -> Iterator[Finding]:
     plain = set(Preset(policy.preset.name).types.paths.readable)
-    own = [text for text in policy.preset.types.paths.readable if text not in plain]
-    for text in own:
-        parts = [part for part in text.split("/") if part]
-        wide = len(parts) < 2 or parts[0].startswith("*") or "**" in parts[0]
-        rules = Preset(policy.preset.name, (text,)).types.paths
-        private = [p for p in _WIDE_READABLE if rules.check_read(p, is_glob=False) is None]
-        if wide or private:
+    rules = policy.preset.types.paths
+    for text in (text for text in rules.readable if text not in plain):
+        parts = text.split("/")[1:]
+        fixed = next((n for n, part in enumerate(parts) if "*" in part or "?" in part), len(parts))
+        needed = _SHALLOW.get(parts[0], _SHALLOW[""])
+        if "**" in text and fixed < needed:
             yield Finding(
                 "readable_is_wide",
                 f"{place}.readable",
-                f"{text} opens {private[0] if private else 'a folder at the top'} too.",
+                f"{text} opens much of the system.",
                 "Name the folder of the files that are wanted, such as /srv/app/log/**.",
+            )
+        if rules.is_protected(text):
+            yield Finding(
+                "never_matches",
+                f"{place}.readable",
+                f"All that {text} names is protected, and stays so.",
+                "Remove it.",
+            )
+
+
+def _entries(policies: Policies) -> Iterator[Finding]:
+    for n, (entry, _) in enumerate(policies.special):
+        place = f"policy.vps[{n}]"
+        if not (entry.closed or entry.rules or entry.readable or entry.preset):
+            yield Finding(
+                "adds_nothing", place, "It changes nothing.", "Remove it, or complete it."
+            )
+        for m, (other, _) in enumerate(policies.special[:n]):
+            if entry.is_pattern and other.is_pattern and entry.ties_with(other):
+                yield Finding(
+                    "never_matches",
+                    place,
+                    f"policy.vps[{m}] names some VPSs as closely, which closes them to commands.",
+                    "Make one of the two patterns longer.",
+                )
+
+
+def _unused_types(policies: Policies) -> Iterator[Finding]:
+    used: set[str] = set()
+    todo = [
+        slot
+        for policy in (policies.default, *(policy for _, policy in policies.special))
+        for rule in policy.rules.rules
+        for slot in rule.shape.slots
+    ]
+    while todo:
+        name = todo.pop()
+        if name not in used:
+            used.add(name)
+            todo += parts_of(policies.data.types.get(name, ""))
+    for name in policies.data.types:
+        if name not in used:
+            yield Finding(
+                "adds_nothing", f"policy.types.{name}", "No rule uses this type.", "Remove it."
             )

@@ -72,24 +72,27 @@ class OptionSet(Model):
         options: options with a value, in the same word or the next.
         attached: options with a value in the same word only; bare where also in `flags`.
         following: options whose value may be left out, or be the next word.
+        separate: options whose value is the next word, whatever stands behind the letter.
         numeric: whether `-20` is accepted.
         words: literal operands, accepted as they are.
         first: type of the first operand, where it differs from the rest.
         first_unless: options that take the place of that first operand.
         operands: type of the operands; none where empty.
         min: least number of operands.
-        max: largest number of operands.
+        max: largest number of operands. Up to two, each has a meaning of its own, so that no
+            pattern, which can become any number, may stand there.
         counts: the only numbers of operands, where given.
         mode: options of which exactly one must stand.
         one_of: options of which at least one must stand.
         all_of: options that must all stand.
-        recursive: flags that make the operands whole folders.
+        recursive: flags that make the operands whole folders, of which one must stand.
     """
 
     flags: Words = ()
     options: Typed = {}
     attached: Typed = {}
     following: Typed = {}
+    separate: Typed = {}
     numeric: bool = False
     words: Words = ()
     first: str = ""
@@ -111,7 +114,8 @@ class OptionSet(Model):
     @cached_property
     def types(self) -> tuple[str, ...]:
         """The names of every value type in use."""
-        named = (*self.options.values(), *self.attached.values(), *self.following.values())
+        tables = (self.options, self.attached, self.following, self.separate)
+        named = [name for table in tables for name in table.values()]
         return tuple(name for name in (*named, self.first, self.operands) if name)
 
 
@@ -172,10 +176,18 @@ class Find(Entry):
 
 
 class Ip(Entry):
-    """`ip`: global options, an object, a verb written out, and filters."""
+    """`ip`: global options, an object, a verb written out, and filters.
+
+    Attributes:
+        objects: what it can show.
+        verbs: the words for showing.
+        globals: options before the object.
+        filters: words that may follow the verb, beside numbers, addresses and interfaces.
+    """
 
     parser: Literal["ip"]
     objects: Words
+    filters: Words
     verbs: Words
     globals: Words
 

@@ -1,58 +1,36 @@
 """The allowed commands that come closest to a refused one.
 
-Small changes are tried on the refused command, one after the other, and what the policy lets
-through is offered. The programs' own examples follow.
+What the preset lets through is searched for. What an own rule lets through is offered only as the
+examples of that rule have it, and never as the outcome of a rewrite. Under `unrestricted` nothing
+is offered but what was asked, quoted in another way. Each is judged before it is offered.
 """
 
 from __future__ import annotations
 
 import difflib
-import re
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from typing import Final, Protocol
+from itertools import chain
+from typing import Final
 
 from hostup_mcp.policy.emit import emit
 from hostup_mcp.policy.grammar import parse
+from hostup_mcp.policy.line_rewrites import with_stage
 from hostup_mcp.policy.preset import Preset, program_name
 from hostup_mcp.policy.rules import RuleSet
-from hostup_mcp.policy.stage_rewrites import Argv, Target, nested_command, rewrite_stage
-from hostup_mcp.policy.text_rewrites import rewrite_text
-from hostup_mcp.policy.tree import CommandLine, Stage, SyntaxRefusal, Word
+from hostup_mcp.policy.search import MOST, Refused, Search
+from hostup_mcp.policy.stage_rewrites import says_what
+from hostup_mcp.policy.text_spans import is_one_command
+from hostup_mcp.policy.tree import CommandLine, Stage, SyntaxRefusal
+from hostup_mcp.policy.wrappers import unwrapped
 
-MOST: Final = 3
-_MAX_TRIALS: Final = 48
-_MAX_DEPTH: Final = 4
 _MAX_CHARACTERS: Final = 1000
 _MAX_EXAMPLES: Final = 2
-# What a rewrite puts in: a folder of the refused command, and one pattern.
-_NEW_GLOB = re.compile(r"/[A-Za-z0-9_./-]*\*\.[a-z]+")
+_MANY_PATTERNS: Final = 6
 _FINAL: Final = frozenset({"rule_denied", "approval_needed", "vps_closed"})
-
-
-class Refused(Protocol):
-    """What is read of a refusal."""
-
-    @property
-    def code(self) -> str:
-        """Stable code."""
-        ...
-
-    @property
-    def offset(self) -> int:
-        """Where the token stands."""
-        ...
-
-    @property
-    def length(self) -> int:
-        """How long it is."""
-        ...
-
-    @property
-    def stages(self) -> tuple[Stage, ...]:
-        """What was judged."""
-        ...
+# No other file is near.
+_ABOUT_FILES: Final = ("path_", "name_")
+# Where one of these is refused, the first command is not the whole of what was asked.
+_PARTIAL: Final = frozenset({"negation", "reserved_word", "substitution", "here_document"})
 
 
 class Suggester:
@@ -71,150 +49,90 @@ class Suggester:
         self._preset = preset
         self._rules = rules
         self._judge = judge
-        allowed = [rule for rule in rules.rules if rule.data.verdict == "allow"]
-        self._known = sorted({*preset.commands, *(rule.program for rule in allowed)})
+        # Under `unrestricted` the programs of the diagnostics tell what takes text.
+        self._reader = Preset("diagnostics") if preset.name == "unrestricted" else preset
 
     def suggest(self, text: str, refusal: Refused) -> tuple[str, ...]:
         """Up to three commands, each allowed as it stands, closest first."""
-        if refusal.code in _FINAL:
+        if refusal.code in _FINAL or len(text) > _MAX_CHARACTERS:
             return ()
+        search = Search(text, self._preset, self._rules, self._reader)
+        if self._preset.name == "unrestricted":
+            return self._offered(search.near(refusal), text)
+        asked = _asked(text, refusal)
+        own = self._own_examples(text, refusal, asked) if asked else []
+        meant = [line for line in own if asked and line == _emitted(unwrapped(asked.argv))]
+        found = self._offered(chain(meant, search.near(refusal), own), text)
+        return found or self._offered(self._preset_examples(text, refusal, search), text)
+
+    def _offered(self, candidates: Iterator[str], text: str) -> tuple[str, ...]:
+        seen = {text.strip()}
         found: list[str] = []
-        if len(text) <= _MAX_CHARACTERS:
-            for candidate in self._search(text, refusal):
-                if candidate not in found and self._is_useful(candidate, text, refusal):
-                    found.append(candidate)
-                if len(found) == MOST:
-                    break
-        if not found:
-            found += self._examples(text, refusal)
-        return tuple(found[:MOST])
+        # To judge many patterns takes long, so one line with them is enough.
+        most = MOST if sum(map(text.count, "*?")) < _MANY_PATTERNS else 1
+        for candidate in candidates:
+            if candidate in seen:
+                continue
+            seen.add(candidate)
+            if self._judge(candidate) is None:
+                found.append(candidate)
+            if len(found) == most:
+                break
+        return tuple(found)
 
-    def _is_useful(self, candidate: str, text: str, refusal: Refused) -> bool:
-        """Whether a candidate keeps something of what was asked: its bare program seldom does."""
-        if candidate == text.strip():
-            return False
-        command = self._preset.commands.get(candidate)
-        if command is None or candidate in command.examples or not refusal.stages:
-            return True
-        place = _stage_at(refusal.stages, refusal.offset)
-        return program_name(refusal.stages[place].argv[0]) != candidate
+    def _own_examples(self, text: str, refusal: Refused, asked: Stage) -> list[str]:
+        """Those of the operator's rules for the only program that was asked for."""
+        is_one = len(refusal.stages) == 1 or (not refusal.stages and is_one_command(text))
+        if not is_one or refusal.code in _PARTIAL:
+            return []
+        program = unwrapped(asked.argv)[0]
+        examples = [
+            example
+            for rule in self._rules.named(program)
+            if rule.data.verdict == "allow" and rule.names(program)
+            for example in rule.data.match
+        ]
+        return _closest(text, examples)
 
-    def _search(self, text: str, refusal: Refused) -> Iterator[str]:
-        """Breadth first: few changes before many."""
-        todo = deque([(text, refusal, 0)])
-        seen = {text}
-        trials = 0
-        while todo:
-            current, refused, depth = todo.popleft()
-            for candidate in self._rewrites(current, refused):
-                if candidate in seen or not candidate:
-                    continue
-                seen.add(candidate)
-                trials += 1
-                if trials > _MAX_TRIALS:
-                    return
-                verdict = self._judge(candidate)
-                if verdict is None:
-                    yield _canonical(candidate)
-                elif depth + 1 < _MAX_DEPTH:
-                    todo.append((candidate, verdict, depth + 1))
-
-    def _rewrites(self, text: str, refusal: Refused) -> Iterator[str]:
-        if not refusal.stages:
-            yield from rewrite_text(text, refusal.code, refusal.offset, refusal.length)
+    def _preset_examples(self, text: str, refusal: Refused, search: Search) -> Iterator[str]:
+        """Those of the refused program's entry, in its place."""
+        if not refusal.stages or refusal.code.startswith(_ABOUT_FILES):
             return
         place = _stage_at(refusal.stages, refusal.offset)
-        target = _target(refusal.stages[place], refusal)
-        if moved := _moved(refusal.stages, place):
-            yield moved
-        if inner := nested_command(target.argv):
-            yield inner
-        for argv in rewrite_stage(target, self._preset, self._known):
-            # What lists files reads nothing from a pipe.
-            piped = refusal.stages[place].operator == "|"
-            if argv and not (piped and argv[0] == "ls"):
-                yield _with_stage(refusal.stages, place, argv)
-        if len(refusal.stages) > 1:
-            yield _without_stage(refusal.stages, place)
+        argv = unwrapped(refusal.stages[place].argv)
+        command = self._preset.commands.get(program_name(argv[0]))
+        if command is None or says_what(command, argv):
+            return
+        if command.builtin and refusal.code == "usage_refused":
+            return  # What it was to print is not near to any other text.
+        lines = map(parse, _closest(text, command.examples))
+        yield from (
+            emit(CommandLine(whole))
+            for line in lines
+            if isinstance(line, CommandLine)
+            and search.is_good(
+                whole := with_stage(refusal.stages, place, line.stages[0].words), refusal.stages
+            )
+        )
 
-    def _examples(self, text: str, refusal: Refused) -> list[str]:
-        words = text.split()
-        programs = [program_name(word) for word in words[:3]]
-        if refusal.stages:
-            at = _stage_at(refusal.stages, refusal.offset)
-            programs.insert(0, program_name(refusal.stages[at].argv[0]))
-        for program in programs:
-            command = self._preset.commands.get(program)
-            examples = list(command.examples) if command else []
-            for rule in self._rules.rules:
-                if rule.program == program and rule.data.verdict == "allow":
-                    examples += rule.data.match
-            allowed = [example for example in examples if self._judge(example) is None]
-            if allowed:
-                return difflib.get_close_matches(text[:200], allowed, n=_MAX_EXAMPLES, cutoff=0.0)
-        return []
+
+def _closest(text: str, examples: Sequence[str]) -> list[str]:
+    return difflib.get_close_matches(text, examples, n=_MAX_EXAMPLES, cutoff=0.0)
+
+
+def _asked(text: str, refusal: Refused) -> Stage | None:
+    """The refused stage; of a text that is not in the grammar, the program that it begins with."""
+    if refusal.stages:
+        return refusal.stages[_stage_at(refusal.stages, refusal.offset)]
+    line = parse(text.split(maxsplit=1)[0]) if text.strip() else None
+    return line.stages[0] if isinstance(line, CommandLine) else None
+
+
+def _emitted(argv: tuple[str, ...]) -> str:
+    line = parse(" ".join(argv))
+    return "" if isinstance(line, SyntaxRefusal) else emit(line)
 
 
 def _stage_at(stages: Sequence[Stage], offset: int) -> int:
     starts = [stage.words[0].offset for stage in stages]
     return max(index for index, start in enumerate(starts) if start <= offset or index == 0)
-
-
-def _target(stage: Stage, refusal: Refused) -> Target:
-    """The word at fault; the program where the refusal is about all of the stage."""
-    for index, word in enumerate(stage.words):
-        if word.offset == refusal.offset and word.length == refusal.length:
-            return Target(stage.argv, refusal.code, index)
-    return Target(stage.argv, refusal.code, 0)
-
-
-def _moved(stages: Sequence[Stage], place: int) -> str | None:
-    """For `cd /x && tail y`: the commands after it, with their files in that folder."""
-    argv = stages[place].argv
-    if argv[0] != "cd" or len(argv) != 2 or not argv[1].startswith("/") or place + 1 >= len(stages):
-        return None
-    folder = argv[1].rstrip("/")
-    rest = [_in_folder(stage, folder) for stage in stages[place + 1 :]]
-    return emit(CommandLine((*stages[:place], replace(rest[0], operator=None), *rest[1:])))
-
-
-def _in_folder(stage: Stage, folder: str) -> Stage:
-    words = tuple(
-        Word(f"{folder}/{word.text}") if _may_be_file(word.text) and index == len(stage.words) - 1
-        else word
-        for index, word in enumerate(stage.words)
-    )  # fmt: skip
-    if len(stage.words) == 1 and stage.argv[0] == "ls":
-        words = (*stage.words, Word(folder))
-    return replace(stage, words=words)
-
-
-def _may_be_file(text: str) -> bool:
-    return bool(text) and text[0].isalnum() and ("." in text or text.isalpha()) and len(text) > 1
-
-
-def _with_stage(stages: Sequence[Stage], place: int, argv: Argv) -> str:
-    changed = replace(stages[place], words=_as_words(argv, stages[place]))
-    return emit(CommandLine((*stages[:place], changed, *stages[place + 1 :])))
-
-
-def _as_words(argv: Argv, stage: Stage) -> tuple[Word, ...]:
-    globs = {word.text for word in stage.words if word.is_glob}
-    return tuple(
-        Word(
-            text,
-            is_glob=text in globs or (text.startswith("/") and "*" in text and " " not in text),
-        )
-        for text in argv
-    )
-
-
-def _without_stage(stages: Sequence[Stage], place: int) -> str:
-    left = [*stages[:place], *stages[place + 1 :]]
-    left[0] = replace(left[0], operator=None)
-    return emit(CommandLine(tuple(left)))
-
-
-def _canonical(text: str) -> str:
-    line = parse(text)
-    return text if isinstance(line, SyntaxRefusal) else emit(line)

@@ -15,6 +15,8 @@ from hostup_mcp.policy.tree import Word
 from hostup_mcp.policy.values import PATH_TYPES, ValueTypes
 
 _NUMBER = re.compile(r"-\d{1,9}")
+_QUANTITY = re.compile(r"[+-]?\d+[a-zA-Z]{0,3}")
+_FEW = 2
 
 
 def check_options(spec: OptionSet, words: Sequence[Word], types: ValueTypes) -> Misfit | None:
@@ -54,10 +56,14 @@ class _Walker:
 
     # -------------------------------------------------------------- options
 
+    def _may_end_a_word(self, name: str) -> bool:
+        spec = self._spec
+        return name in spec.bare or name in spec.options or name in spec.separate
+
     def _option(self, text: str) -> Misfit | None:
         index = self._next
         self._next += 1
-        if text in self._spec.bare or text in self._spec.options:
+        if self._may_end_a_word(text):
             return self._whole(text, index)
         if self._spec.numeric and _NUMBER.fullmatch(text):
             return None
@@ -68,8 +74,8 @@ class _Walker:
     def _whole(self, name: str, index: int) -> Misfit | None:
         """An option at the end of its word; its value, if it has one, is the next word."""
         self._used.append(name)
-        if name in self._spec.options:
-            return self._value_in_next_word(name, index)
+        if kind := self._spec.options.get(name) or self._spec.separate.get(name):
+            return self._value_in_next_word(name, kind, index)
         kind = self._spec.following.get(name)
         if kind and self._next < len(self._words):
             following = self._words[self._next]
@@ -77,8 +83,7 @@ class _Walker:
             self._next += fits
         return None
 
-    def _value_in_next_word(self, name: str, index: int) -> Misfit | None:
-        kind = self._spec.options[name]
+    def _value_in_next_word(self, name: str, kind: str, index: int) -> Misfit | None:
         if self._next >= len(self._words):
             return Misfit(
                 "value_missing",
@@ -87,8 +92,9 @@ class _Walker:
                 option=name,
             )
         value = self._words[self._next]
-        if self._operands and "/" in value.text and kind not in PATH_TYPES:
-            # A program that reads no options after its operands would take this for a file.
+        if self._operands and kind not in PATH_TYPES and not _QUANTITY.fullmatch(value.text):
+            # A program that reads no options after its operands would take this for a file, and
+            # commands start in the root folder, where etc and root are names of folders.
             return Misfit(
                 "option_order",
                 f"{name} stands after an operand, with a value that could be a file.",
@@ -126,12 +132,11 @@ class _Walker:
                 value = rest.removeprefix("=") if name in self._spec.attached else rest
                 fault = self._types.check(kind, value, attached=True)
                 return of_option(name, fault, index) if fault else None
-            if name not in self._spec.bare and name not in self._spec.options:
+            if not self._may_end_a_word(name) or (rest and name in self._spec.separate):
                 return self._refuse(name, index, within=text)
-            if not rest:
-                return self._whole(name, index)
-            self._used.append(name)
-        return None
+            if rest:
+                self._used.append(name)
+        return self._whole(f"-{text[-1]}", index)
 
     def _refuse(self, name: str, index: int, within: str = "") -> Misfit:
         where = f" (in {shown(within)})" if within and within != name else ""
@@ -180,7 +185,18 @@ class _Walker:
 
     def _check_counts(self, operands: Sequence[int]) -> Misfit | None:
         spec, count = self._spec, len(operands)
-        least = max(spec.min, 1 if self._needs_first() else 0)
+        recursive = bool(set(self._used) & set(spec.recursive))
+        # Without a folder it would read the one that commands start in, which is /.
+        least = max(spec.min, int(self._needs_first()) + int(recursive))
+        several = next((i for i in operands if self._words[i].is_glob), None)
+        if several is not None and spec.max <= _FEW:
+            return Misfit(
+                "glob_refused",
+                f"{shown(self._words[several].text)} can become any number of operands, and here "
+                "each has a meaning of its own.",
+                several,
+                "Name the file.",
+            )
         if spec.counts and count not in spec.counts:
             wanted = " or ".join(str(number) for number in spec.counts)
             return _usage(f"{wanted} operands are accepted, and {count} stand there")
@@ -191,7 +207,7 @@ class _Walker:
                 f"{spec.max} may stand.",
                 operands[spec.max],
             )
-        if count < least:
+        if not spec.counts and count < least:
             return _usage(f"at least {least} operand{'s' * (least > 1)} must stand")
         return None
 

@@ -15,17 +15,24 @@ from typing import Final, Literal
 from hostup_mcp.policy.misfit import Misfit, shown
 
 _MAX_CHARACTERS: Final = 1024
-_MAX_GLOB_CHARACTERS: Final = 256
+_MAX_GLOB_CHARACTERS: Final = 128
+_MAX_WILDCARDS: Final = 8
 _PROTECTED_HINT: Final = (
     "No request lifts this; leave the file out, or look at its name and size with ls -l."
 )
 _PLAIN = re.compile(r"[A-Za-z0-9_./:@%+,=~^# -]+")
+_SYSCTL = re.compile(r"[a-z*][A-Za-z0-9_*-]{0,63}(?:[./][A-Za-z0-9_*-]{1,64}){0,9}")
+_FILE_NAME = re.compile(
+    r"[^.]\.(?:conf|cf|cfg|ini|list|sources|log|txt|rules|service|timer|repo|vhost)$"
+)
+_FOLDER_OF_FILES = re.compile(r"/(?:sites|conf|mods)-(?:available|enabled)$|/cron\.[a-z]+$")
 _TOKEN = re.compile(r"\*\*|\*|\?|[^*?]")
 
-# Kinds of token: a character; ?, * and ** of a rule; ? and * of a shell at the start of a name,
-# which do not match a leading dot.
+# Kinds of token: a character; ?, * and ** of a rule; ? of a shell at the start of a name, which
+# does not match a leading dot; likewise the first character of what * matches there, if any, with
+# the rest of it as a * of its own.
 _Kind = Literal["one", "?", "*", "**", "?start", "*start"]
-_REPEATING: Final = frozenset({"*", "**", "*start"})
+_REPEATING: Final = frozenset({"*", "**"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +62,7 @@ class _Token:
         """Whether every text that the other can stand for fits this one, repeated if need be."""
         if other.kind == "one":
             return self._takes(other.character)
-        if other.kind in _REPEATING:
+        if other.kind in _REPEATING or other.kind == "*start":
             return self.kind == "**" or (self.kind == "*" and other.kind != "**")
         return self.kind in {"?", "*", "**"}
 
@@ -78,7 +85,7 @@ class PathPattern:
             if sign == "**":
                 tokens.append(_Token("**"))
             elif sign == "*":
-                tokens.append(_Token("*start" if at_start else "*"))
+                tokens += [_Token("*start"), _Token("*")] if at_start else [_Token("*")]
             elif sign == "?":
                 tokens.append(_Token("?start" if at_start else "?"))
             else:
@@ -111,10 +118,10 @@ class PathPattern:
             i, j = state
             if i == len(mine) and j == len(theirs):
                 return True
-            if i < len(mine) and _may_be_empty(mine, i):
-                todo.append((i + 1, j))
-            if j < len(theirs) and _may_be_empty(theirs, j):
-                todo.append((i, j + 1))
+            if (skipped := _skipped(mine, i)) is not None:
+                todo.append((skipped, j))
+            if (skipped := _skipped(theirs, j)) is not None:
+                todo.append((i, skipped))
             if i < len(mine) and j < len(theirs) and mine[i].shares(theirs[j]):
                 todo += [(a, b) for a in _after(mine, i) for b in _after(theirs, j)]
         return False
@@ -148,13 +155,15 @@ class PathPattern:
         return reached
 
 
-def _may_be_empty(tokens: Sequence[_Token], index: int) -> bool:
-    token = tokens[index]
-    if token.kind == "*start":
-        # The shell's * at the start of a name does not step aside for a leading dot.
-        following = tokens[index + 1 : index + 2]
-        return not (following and following[0] == _Token("one", "."))
-    return token.kind in _REPEATING
+def _skipped(tokens: Sequence[_Token], index: int) -> int | None:
+    """Where a pattern is once the token here has stood for nothing; None if it cannot."""
+    kind = tokens[index].kind if index < len(tokens) else "one"
+    if kind == "*start":
+        # It does not step aside for a leading dot, nor for no name at all.
+        following = tokens[index + 2 : index + 3]
+        nameless = not following or following[0].character in {".", "/"}
+        return None if nameless else index + 2
+    return index + 1 if kind in _REPEATING else None
 
 
 def _after(tokens: Sequence[_Token], index: int) -> tuple[int, ...]:
@@ -188,6 +197,14 @@ class PathRules:
         """Every allow pattern, in order."""
         return tuple(p.text for block in self._blocks if block.allows for p in block.patterns)
 
+    def is_protected(self, pattern: str) -> bool:
+        """Whether all that a pattern names is protected, whatever a setting says."""
+        named = PathPattern(pattern)
+        return any(
+            block.protected and any(one.covers(named) for one in block.patterns)
+            for block in self._blocks
+        )
+
     def check_metadata(self, path: str, *, is_glob: bool) -> Misfit | None:
         """Whether names, sizes and owners of this path may be asked for: any plain path.
 
@@ -197,6 +214,52 @@ class PathRules:
         """
         absolute = path[1:] or "/" if path == "." or path.startswith("./") else path
         return _check_form(absolute, is_glob=is_glob)
+
+    def check_sysctl(self, name: str, *, is_glob: bool) -> Misfit | None:
+        """Whether a kernel setting may be read, or all that a pattern or a group of them means.
+
+        Settings are the files below /proc/sys; all but the protected ones may be.
+        """
+        if is_glob or not _SYSCTL.fullmatch(name):
+            return Misfit(
+                "value_refused",
+                f"{shown(name)} is not the name of a kernel setting.",
+                hint="For example vm.swappiness, or 'net.core.*' in quotes.",
+            )
+        path = f"/proc/sys/{name.replace('.', '/')}"
+        meant = (PathPattern(path), PathPattern(f"{path}/**"))
+        for block in self._blocks:
+            for pattern in block.patterns if block.protected else ():
+                if any(pattern.meets(one) for one in meant):
+                    return Misfit(
+                        "path_protected",
+                        f"{shown(name)} would show what is protected ({pattern.text}).",
+                        hint="Name the setting that is wanted.",
+                    )
+        return None
+
+    def check_file(self, path: str, *, is_glob: bool) -> Misfit | None:
+        """Whether a file may be read by a program that, of a folder, would read what is in it.
+
+        What a path names is not known here, so it must be allowed by itself, be such that
+        everything below it may be read, or be called what files are called.
+        """
+        fault = self.check_read(path, is_glob=is_glob)
+        if fault is not None or is_glob or path == "-":
+            return fault
+        folder, _, name = path.rpartition("/")
+        if (
+            path in self.readable
+            or _FILE_NAME.search(name)
+            or _FOLDER_OF_FILES.search(folder)
+            or self.check_read(path, is_glob=False, tree=True) is None
+        ):
+            return None
+        return Misfit(
+            "path_not_readable",
+            f"{shown(path)} could be a folder, and then all that is in it would be read.",
+            hint="Name a file, such as /etc/nginx/nginx.conf.",
+        )
 
     def check_read(self, path: str, *, is_glob: bool, tree: bool = False) -> Misfit | None:
         """Whether the content of this file may be read.
@@ -221,10 +284,17 @@ class PathRules:
         return self._check_one(normal)
 
     def _check_one(self, path: str) -> Misfit | None:
+        named: Misfit | None = None
         for block in self._blocks:
             for pattern in block.patterns:
-                if pattern.expression.fullmatch(path):
-                    return None if block.allows else _denied(path, pattern, block)
+                if not pattern.expression.fullmatch(path):
+                    continue
+                if block.allows:
+                    return named
+                if block.protected:
+                    return _denied(path, pattern, block)
+                # A name only counts where the file might be read otherwise.
+                named = named or _denied(path, pattern, block)
         return Misfit(
             "path_not_readable",
             f"{shown(path)} is not among the files that may be read.",
@@ -234,18 +304,23 @@ class PathRules:
 
     def _check_many(self, shown_as: str, *meant: PathPattern) -> Misfit | None:
         """`meant`: what is read, and what else must not be denied."""
+        named: Misfit | None = None
         for block in self._blocks:
             for pattern in block.patterns:
                 if block.allows and pattern.covers(meant[0]):
-                    return None
-                if not block.allows and any(pattern.meets(one) for one in meant):
-                    return Misfit(
-                        "path_protected",
-                        f"{shown(shown_as)} could also reach files that are protected "
-                        f"({pattern.text}).",
-                        hint="Name the files, or a pattern that cannot reach them, such as "
-                        "/etc/nginx/conf.d/*.conf.",
-                    )
+                    return named
+                if block.allows or not any(pattern.meets(one) for one in meant):
+                    continue
+                denied = Misfit(
+                    "path_protected" if block.protected else "name_protected",
+                    f"{shown(shown_as)} could also reach files that are protected "
+                    f"({pattern.text}).",
+                    hint="Name the files, or a pattern that cannot reach them, such as "
+                    "/etc/nginx/conf.d/*.conf.",
+                )
+                if block.protected:
+                    return denied
+                named = named or denied
         return Misfit(
             "path_not_readable",
             f"{shown(shown_as)} could reach files that are not among those that may be read.",
@@ -255,8 +330,10 @@ class PathRules:
 
 def _denied(path: str, pattern: PathPattern, block: PathBlock) -> Misfit:
     by = "" if pattern.text == path else f" by {pattern.text}"
-    hint = _PROTECTED_HINT if block.protected else "Files with such a name often hold secrets."
-    return Misfit("path_protected", f"{shown(path)} is protected{by}.", hint=hint)
+    message = f"{shown(path)} is protected{by}."
+    if block.protected:
+        return Misfit("path_protected", message, hint=_PROTECTED_HINT)
+    return Misfit("name_protected", message, hint="Files with such a name often hold secrets.")
 
 
 def _check_form(path: str, *, is_glob: bool) -> Misfit | None:
@@ -265,6 +342,12 @@ def _check_form(path: str, *, is_glob: bool) -> Misfit | None:
             "path_relative",
             f"{shown(path)} is not an absolute path.",
             hint="Write the path from / on: commands start in the folder /.",
+        )
+    if is_glob and path.count("*") + path.count("?") > _MAX_WILDCARDS:
+        return Misfit(
+            "glob_refused",
+            f"{shown(path)} has more than {_MAX_WILDCARDS} wildcards.",
+            hint="Name the files, or fewer wildcards.",
         )
     if len(path) > (_MAX_GLOB_CHARACTERS if is_glob else _MAX_CHARACTERS):
         return Misfit("path_too_long", f"{shown(path)} is too long a path.")

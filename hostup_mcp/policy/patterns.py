@@ -13,8 +13,16 @@ from typing import Final
 LONGEST_VALUE: Final = 1024
 """Characters; a longer value is refused before any pattern sees it."""
 
-_MAX_WAYS: Final = 500_000
+MOST_WAYS: Final = 1_100_000
+"""In which a pattern may match one value: under a second at the very worst."""
+MOST_WAYS_OF_A_PART: Final = 20_000
+"""The same for a pattern that a value is tried against many times, in a list or as a token."""
+
+_MAX_DEPTH: Final = 16
+_MAX_CHARACTERS: Final = 4096
 _ESCAPED: Final = frozenset("d.[]\\/$^?+*(){}|-")
+# Python means to read these as operations on classes one day.
+_SET_OPERATORS: Final = frozenset({"--", "&&", "||", "~~"})
 _REPEAT = re.compile(r"\{(\d{1,4})(,(\d{1,4}))?\}")
 
 
@@ -22,22 +30,31 @@ class PatternError(ValueError):
     """The pattern is not of the small language; the text says what is wrong, and where."""
 
 
-def compile_pattern(pattern: str) -> re.Pattern[str]:
+def compile_pattern(pattern: str, most_ways: int = MOST_WAYS) -> re.Pattern[str]:
     """The pattern, ready for `fullmatch`.
+
+    Args:
+        pattern: the text.
+        most_ways: in how many ways it may match.
 
     Raises:
         PatternError: it uses what the small language has not, or could match too slowly.
     """
+    if len(pattern) > _MAX_CHARACTERS:
+        raise PatternError(f"more than {_MAX_CHARACTERS} characters")
     reader = _Reader(pattern)
     ways = reader.alternatives()
     if reader.rest():
         raise PatternError(f"an unmatched ) at position {reader.position + 1}")
-    if ways > _MAX_WAYS:
+    if ways > most_ways:
         raise PatternError(
             "it repeats what can itself match in several ways, so a crafted value could take "
             "minutes; use a class, or a list type"
         )
-    return re.compile(pattern, re.ASCII)
+    try:
+        return re.compile(pattern, re.ASCII)
+    except re.error as error:
+        raise PatternError(f"{error.msg} at position {(error.pos or 0) + 1}") from None
 
 
 class _Reader:
@@ -45,6 +62,7 @@ class _Reader:
 
     def __init__(self, pattern: str) -> None:
         self._pattern = pattern
+        self._depth = 0
         self.position = 0
 
     def rest(self) -> str:
@@ -54,13 +72,13 @@ class _Reader:
         ways = self._sequence()
         while self.rest().startswith("|"):
             self.position += 1
-            ways = min(ways + self._sequence(), _MAX_WAYS + 1)
+            ways = min(ways + self._sequence(), MOST_WAYS + 1)
         return ways
 
     def _sequence(self) -> int:
         ways = 1
         while (rest := self.rest()) and rest[0] not in "|)":
-            ways = min(ways * self._repeated(), _MAX_WAYS + 1)
+            ways = min(ways * self._repeated(), MOST_WAYS + 1)
         return ways
 
     def _repeated(self) -> int:
@@ -72,10 +90,10 @@ class _Reader:
             power = 1
             for _ in range(count if ways > 1 else 0):
                 power *= ways
-                if power > _MAX_WAYS:
-                    return _MAX_WAYS + 1
+                if power > MOST_WAYS:
+                    return MOST_WAYS + 1
             total += power
-        return min(total, _MAX_WAYS + 1)
+        return min(total, MOST_WAYS + 1)
 
     def _counts(self) -> tuple[int, int]:
         rest = self.rest()
@@ -116,7 +134,11 @@ class _Reader:
         self.position += 1
         if self.rest().startswith("?"):
             raise PatternError(f"a special group at position {start + 1}")
+        self._depth += 1
+        if self._depth > _MAX_DEPTH:
+            raise PatternError(f"groups nested more than {_MAX_DEPTH} deep")
         ways = self.alternatives()
+        self._depth -= 1
         if not self.rest().startswith(")"):
             raise PatternError(f"an unclosed ( at position {start + 1}")
         self.position += 1
@@ -126,15 +148,15 @@ class _Reader:
         start = self.position
         self.position += 2 if self.rest().startswith("[^") else 1
         first = self.position
-        while (rest := self.rest()) and (rest[0] != "]" or self.position == first):
+        while (rest := self.rest()) and rest[0] != "]":
             if rest[0] == "\\":
                 self._escape()
-            elif rest[0] in "[]" or not " " <= rest[0] <= "~":
+            elif rest[0] in "[]" or not " " <= rest[0] <= "~" or rest[:2] in _SET_OPERATORS:
                 raise PatternError(f"{rest[0]!a} unescaped in the class at position {start + 1}")
             else:
                 self.position += 1
-        if not self.rest():
-            raise PatternError(f"an unclosed [ at position {start + 1}")
+        if not self.rest() or self.position == first:
+            raise PatternError(f"an empty or unclosed [ at position {start + 1}")
         self.position += 1
 
     def _escape(self) -> None:

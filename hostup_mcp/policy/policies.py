@@ -10,12 +10,15 @@ from pydantic import Field
 
 from hostup_mcp.policy.judge import Policy
 from hostup_mcp.policy.models import Model
+from hostup_mcp.policy.paths import PathPattern
 from hostup_mcp.policy.preset import Preset, PresetName
-from hostup_mcp.policy.rules import PolicyError, RuleData, check_rules, check_types
+from hostup_mcp.policy.rules import PolicyError, RuleData, RuleSet, check_rules, check_types
 from hostup_mcp.policy.values import Definition
 
 _READABLE = re.compile(r"/[A-Za-z0-9_./:@%+,=*?-]{1,255}")
 _NAME_PATTERN: Final = r"^[ -~]{1,255}$"
+# Of the ids in HostUp's examples (get-v2-vps); whatever begins otherwise may be a name.
+_ID_PREFIX: Final = "vps_"
 
 _Preset = Annotated[
     PresetName,
@@ -42,7 +45,8 @@ class VpsPolicyData(Model):
         preset: in place of the general one.
         readable: path patterns beside the general ones.
         rules: rules beside the general ones.
-        inherit: whether the general rules and readable paths hold there too.
+        inherit: whether the general preset, rules and readable paths hold there too. Without them
+            `preset` must be given.
     """
 
     vps: Annotated[str, Field(pattern=_NAME_PATTERN)]
@@ -57,11 +61,27 @@ class VpsPolicyData(Model):
         """Whether it may name several VPSs."""
         return "*" in self.vps or "?" in self.vps
 
+    @property
+    def needs_name(self) -> bool:
+        """Whether it may be about a VPS by its name: it does not look like an id."""
+        return not self.vps.casefold().startswith(_ID_PREFIX)
+
     def names(self, text: str) -> bool:
-        """Whether an id or a name is one of those meant."""
+        """Whether an id or a name is one of those meant; HostUp tells no case apart in names."""
         parts = {"*": ".*", "?": "."}
-        pattern = "".join(parts.get(character) or re.escape(character) for character in self.vps)
-        return re.fullmatch(pattern, text, re.DOTALL) is not None
+        pattern = "".join(parts.get(sign) or re.escape(sign) for sign in self.vps.casefold())
+        return re.fullmatch(pattern, text.casefold(), re.DOTALL) is not None
+
+    def ties_with(self, other: VpsPolicyData) -> bool:
+        """Whether there can be a VPS that both name equally closely."""
+        mine, theirs = (
+            PathPattern(entry.vps.casefold().replace("*", "**")) for entry in (self, other)
+        )
+        return _closeness(self, "") == _closeness(other, "") and mine.meets(theirs)
+
+    def is_exactly(self, text: str) -> bool:
+        """Whether it is this very id or name."""
+        return self.vps.casefold() == text.casefold()
 
 
 class PolicyData(Model):
@@ -98,21 +118,27 @@ class Policies:
             PolicyError: for the first thing that cannot be used.
         """
         self.data = data
-        general = _placed("policy.rules", data.rules)
         self._presets: dict[tuple[PresetName, tuple[str, ...]], Preset] = {}
         _check_readable("policy.readable", data.readable)
-        self.default = self._policy(data.preset, data.readable, general)
+        self.default = self._policy(data.preset, data.readable, _placed("policy.rules", data.rules))
         self.special: list[tuple[VpsPolicyData, Policy]] = []
         for number, entry in enumerate(data.vps):
             place = f"policy.vps[{number}]"
-            if any(entry.vps == other.vps for other, _ in self.special):
+            if any(other.is_exactly(entry.vps) for other, _ in self.special):
                 raise PolicyError(place, f"{entry.vps!a} stands there twice.", "Join the two.")
+            if not (entry.inherit or entry.preset or entry.closed):
+                raise PolicyError(
+                    place,
+                    "it inherits nothing, and has no preset of its own.",
+                    'Give its preset; "none" leaves only the rules that stand there.',
+                )
             _check_readable(f"{place}.readable", entry.readable)
             own = _placed(f"{place}.rules", entry.rules)
-            rules = [*general, *own] if entry.inherit else own
+            inherited = self.default.rules if entry.inherit else None
             readable = (*data.readable, *entry.readable) if entry.inherit else entry.readable
             closed_by = f"{place}.closed" if entry.closed else ""
-            policy = self._policy(entry.preset or data.preset, readable, rules, closed_by)
+            preset = entry.preset or data.preset
+            policy = self._policy(preset, readable, own, closed_by, inherited)
             self.special.append((entry, policy))
 
     @property
@@ -124,13 +150,13 @@ class Policies:
         """The policy, where the id alone decides; None where the name must be known."""
         if not self.special:
             return self.default
-        return next((policy for entry, policy in self.special if entry.vps == vps_id), None)
+        return next((policy for entry, policy in self.special if entry.is_exactly(vps_id)), None)
 
     def find(self, vps_id: str, name: str | None) -> Policy:
         """The policy that names a VPS most closely: by id, by name, by the longest pattern.
 
         Where two patterns name it equally closely the VPS is closed, since nobody can have meant
-        either for certain.
+        either for certain; likewise where entries may be about its name, and HostUp gave none.
         """
         ranked = sorted(
             (
@@ -140,6 +166,11 @@ class Policies:
             ),
             reverse=True,
         )
+        is_meant = ranked and self.special[ranked[0][1]][0].is_exactly(vps_id)
+        nameless = next((n for n, (e, _) in enumerate(self.special) if e.needs_name), None)
+        if name is None and not is_meant and nameless is not None:
+            why = f"policy.vps[{nameless}], which may name it: HostUp gives no name for this VPS"
+            return self._policy("none", (), [], why)
         if not ranked:
             return self.default
         (closeness, first), rest = ranked[0], ranked[1:]
@@ -156,19 +187,20 @@ class Policies:
         readable: tuple[str, ...],
         rules: Sequence[tuple[str, RuleData]],
         closed_by: str = "",
+        inherited: RuleSet | None = None,
     ) -> Policy:
         made = self._presets.get((preset, readable))
         if made is None:
             made = self._presets[preset, readable] = Preset(preset, readable)
         types = check_types(self.data.types, made, "policy.types")
-        return Policy(made, check_rules(rules, types), closed_by)
+        return Policy(made, check_rules(rules, types, inherited), closed_by)
 
 
 def _closeness(entry: VpsPolicyData, vps_id: str) -> tuple[int, int]:
     literal = len(entry.vps.replace("*", "").replace("?", ""))
     if entry.is_pattern:
         return 0, literal
-    return (2, 0) if entry.vps == vps_id else (1, 0)
+    return (2, 0) if entry.is_exactly(vps_id) else (1, 0)
 
 
 def _placed(place: str, rules: Sequence[RuleData]) -> list[tuple[str, RuleData]]:

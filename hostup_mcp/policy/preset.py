@@ -26,7 +26,6 @@ from hostup_mcp.policy.models import (
     Ps,
     Refused,
     RefusedNames,
-    Sed,
     Shapes,
     Subcommand,
     Subcommands,
@@ -89,8 +88,9 @@ class Preset:
         Args:
             name: `none` and `unrestricted` have no programs of their own; their value types are
                 the same.
-            readable: path patterns of files that may be read beside the preset's own; what is
-                protected stays so.
+            readable: path patterns of files that may be read beside the preset's own. What is
+                protected stays so; a name that is protected in ordinary folders, such as `*.key`,
+                only a path without wildcards lifts.
         """
         self.name: PresetName = name
         self.data = preset_data()
@@ -102,9 +102,11 @@ class Preset:
             )
             for block in self.data.path
         ]
-        if readable:
-            own = tuple(PathPattern(text) for text in readable)
-            blocks.insert(1, PathBlock(allows=True, patterns=own))
+        # A file that is named in full is meant, whatever it is called; a pattern may just meet it.
+        exact = tuple(PathPattern(text) for text in readable if "*" not in text and "?" not in text)
+        wide = tuple(PathPattern(text) for text in readable if "*" in text or "?" in text)
+        blocks.insert(1, PathBlock(allows=True, patterns=exact))
+        blocks.append(PathBlock(allows=True, patterns=wide))
         self.types = ValueTypes(self.data.types, PathRules(blocks))
         match name:
             case "diagnostics":
@@ -156,12 +158,18 @@ class Preset:
                 fault = check_ps(command, words, types)
             case Awk():
                 fault = check_awk(command, words, types)
-            case Sed():
+            case _:
                 fault = check_sed(command, words, types)
         return fault, refused
 
     def _unknown(self, name: str) -> Misfit:
         found = self.refused_names(name.rpartition("/")[2])
+        if not self.commands:
+            return Misfit(
+                "program_unknown",
+                f"{shown(name)} is not among the allowed programs: the preset is {self.name}, so "
+                "only the operator's rules allow any.",
+            )
         if name in self.data.command:
             effects = self.data.command[name].effects
             return Misfit(
@@ -234,12 +242,10 @@ def _check_subcommands(
 
 def _with_shared(found: Subcommand, command: Subcommands) -> OptionSet:
     # A value option of the subcommand beats a flag of the same name that all share.
-    return found.model_copy(
-        update={
-            "flags": (*found.flags, *(f for f in command.flags if f not in found.options)),
-            "options": {**command.options, **found.options},
-        }
-    )
+    flags = (*found.flags, *(flag for flag in command.flags if flag not in found.options))
+    options = {**command.options, **found.options}
+    # Made anew: a copy would keep what was worked out from the old flags.
+    return Subcommand.model_validate({**dict(found), "flags": flags, "options": options})
 
 
 def _first_operand(shared: OptionSet, words: Sequence[Word]) -> int | None:

@@ -10,18 +10,26 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from hostup_mcp.policy.grammar import RESERVED_WORDS, parse
+from hostup_mcp.policy.misfit import Misfit
 from hostup_mcp.policy.models import NEVER_BY_RULE, Model
-from hostup_mcp.policy.preset import Preset, preset_data, program_name
+from hostup_mcp.policy.preset import Preset, preset_data
 from hostup_mcp.policy.shapes import REST, Shape
-from hostup_mcp.policy.tree import Stage, SyntaxRefusal, Word
+from hostup_mcp.policy.tree import Stage, SyntaxRefusal
 from hostup_mcp.policy.values import Definition, DefinitionError, ValueTypes
 
 Verdict = Literal["allow", "ask", "deny"]
 
 _PROGRAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]*|(?:/[A-Za-z0-9_][A-Za-z0-9+._-]*)+")
 _LITERAL = re.compile(r"[ -~]{0,1024}")
-_VERSION = re.compile(r"[-.0-9]+$")
+# What a name may have behind it and still be the same program: a version, a build.
+_SUFFIX = re.compile(r"(?<=.)[.0-9].*$|-[-.0-9]*$")
+_VERSIONED = re.compile(r"(python|pypy|perl|php|ruby|lua|tclsh|wish|node|ksh)[.0-9].*")
+_LOADER = re.compile(r"ld-(linux|musl).*|ld(64)?[-.].*[.]so.*")
 _TYPE_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+_LOOKED_UP: Final = ("/usr/sbin", "/usr/bin", "/sbin", "/bin")
+_PROGRAM_FOLDERS: Final = frozenset(
+    {*_LOOKED_UP, "/usr/local/bin", "/usr/local/sbin", "/lib", "/lib64", "/usr/lib", "/snap/bin"}
+)
 _STRICTNESS: Final = {"allow": 0, "ask": 1, "deny": 2}
 
 
@@ -61,20 +69,40 @@ class Rule:
 
     Attributes:
         place: where it stands, such as `policy.rules[0]`.
-        program: its program's name.
-        shape: of the words after it.
+        shape: of the words after the program.
         data: as it was written.
     """
 
     place: str
-    program: str
     shape: Shape
     data: RuleData
 
+    @property
+    def program(self) -> str:
+        """Its program as it was written: a plain name, or an absolute path."""
+        return self.data.argv[0]
+
     def matches(self, stage: Stage, types: ValueTypes) -> bool:
         """Whether a stage is of this rule's shape."""
-        name = program_name(stage.words[0].text)
-        return name == self.program and self.shape.check(stage.words[1:], types) is None
+        return self.names(stage.words[0].text) and self.misfit(stage, types) is None
+
+    def names(self, word: str) -> bool:
+        """Whether a word names this rule's program.
+
+        A rule that denies is about every program of that name, wherever it stands. One that allows
+        or asks is about the very path, or, for a plain name, about where that is looked up.
+        """
+        if self.data.verdict == "deny":
+            return _base(word) == _base(self.program)
+        return word == self.program or (
+            "/" not in self.program
+            and word in {f"{folder}/{self.program}" for folder in _LOOKED_UP}
+        )
+
+    def misfit(self, stage: Stage, types: ValueTypes) -> Misfit | None:
+        """What keeps a stage from this rule's shape; the index counts from the program."""
+        fault = self.shape.check(stage.words[1:], types)
+        return fault and fault.at(fault.index + 1 if fault.index >= 0 else -1)
 
 
 class RuleSet:
@@ -83,17 +111,39 @@ class RuleSet:
     def __init__(self, rules: Sequence[Rule], types: ValueTypes) -> None:
         self.rules = tuple(rules)
         self.types = types
-        self._by_program: dict[str, list[Rule]] = {}
+        self._by_name: dict[str, list[Rule]] = {}
         for rule in rules:
-            self._by_program.setdefault(rule.program, []).append(rule)
+            self._by_name.setdefault(_base(rule.program), []).append(rule)
+
+    def named(self, word: str) -> Sequence[Rule]:
+        """The rules about programs of this name, in whatever folder."""
+        return self._by_name.get(_base(word), ())
 
     def find(self, stage: Stage) -> Rule | None:
         """The rule that decides about a stage, if any matches."""
-        program = program_name(stage.words[0].text)
-        matching = [
-            rule for rule in self._by_program.get(program, ()) if rule.matches(stage, self.types)
-        ]
+        named = self.named(stage.words[0].text)
+        matching = [rule for rule in named if rule.matches(stage, self.types)]
         return max(matching, key=lambda rule: _STRICTNESS[rule.data.verdict], default=None)
+
+    def near(self, stage: Stage) -> tuple[Rule, Misfit] | None:
+        """The rule that would allow a stage but for one word, and that word; the closest."""
+        found = [
+            (rule, fault)
+            for rule in self.named(stage.words[0].text)
+            if rule.data.verdict == "allow"
+            and rule.names(stage.words[0].text)
+            and (fault := rule.misfit(stage, self.types))
+        ]
+        return max(found, key=lambda pair: _reach(pair[1], stage), default=None)
+
+
+def _base(word: str) -> str:
+    return word.rpartition("/")[2]
+
+
+def _reach(fault: Misfit, stage: Stage) -> int:
+    """How many words of a stage a rule takes before its misfit."""
+    return fault.index if fault.index >= 0 else len(stage.words)
 
 
 def check_types(types: Mapping[str, Definition], preset: Preset, where: str) -> ValueTypes:
@@ -104,12 +154,13 @@ def check_types(types: Mapping[str, Definition], preset: Preset, where: str) -> 
     """
     taken = preset.types.names()
     for name in types:
-        if name in taken or not _TYPE_NAME.fullmatch(name) or f"@{name}" == REST:
-            raise PolicyError(
-                f"{where}.{name}",
-                "this name is taken by a built-in type, or is not made of a-z, 0-9 and _.",
-                "Give the type another name.",
-            )
+        if name in taken or f"@{name}" == REST:
+            problem = "this name is that of a built-in type."
+        elif not _TYPE_NAME.fullmatch(name):
+            problem = "a name is made of a-z, 0-9 and _, and begins with a letter."
+        else:
+            continue
+        raise PolicyError(f"{where}.{name}", problem, "Give the type another name.")
     extended = preset.types.extended(types)
     for name in types:
         try:
@@ -121,21 +172,24 @@ def check_types(types: Mapping[str, Definition], preset: Preset, where: str) -> 
     return extended
 
 
-def check_rules(data: Sequence[tuple[str, RuleData]], types: ValueTypes) -> RuleSet:
+def check_rules(
+    data: Sequence[tuple[str, RuleData]], types: ValueTypes, inherited: RuleSet | None = None
+) -> RuleSet:
     """The rules, once each is seen to be good.
 
     Args:
         data: each rule, with its place.
         types: every value type that may be named.
+        inherited: rules that hold beside them, and were found good by themselves: a rule of a
+            single VPS may well refuse what a general one allows.
 
     Raises:
         PolicyError: a rule names what no rule may name, has a wrong example, or can never match.
     """
     rules = [_check_rule(place, rule, types) for place, rule in data]
-    found = RuleSet(rules, types)
-    for number, rule in enumerate(rules):
-        _check_reachable(rule, rules[:number], rules, types)
+    found = RuleSet([*(inherited.rules if inherited else ()), *rules], types)
     for rule in rules:
+        _check_reachable(rule, found)
         _check_examples(rule, found)
     return found
 
@@ -173,40 +227,72 @@ def _check_rule(place: str, data: RuleData, types: ValueTypes) -> Rule:
                 f"{part!a} is not printable ASCII, so no command can have it.",
                 "Write another word.",
             )
-    return Rule(place, program_name(word), Shape(data.argv[1:]), data)
+    return Rule(place, Shape(data.argv[1:]), data)
+
+
+def barred(word: str) -> str | None:
+    """Why no rule may let this program through: the code of its group; None if one may."""
+    for code in NEVER_BY_RULE:
+        if _names_one_of(word, preset_data().refuse[code].names, code):
+            return code
+    return None
 
 
 def _check_program(place: str, word: str, verdict: Verdict) -> None:
-    if verdict == "deny":
+    code = None if verdict == "deny" else barred(word)
+    if code is None:
         return
-    name = word.rpartition("/")[2]
-    plain = _VERSION.sub("", name) or name
-    for code in NEVER_BY_RULE:
-        names = preset_data().refuse[code]
-        if name in names.names or plain in names.names or name in RESERVED_WORDS:
-            raise PolicyError(
-                f"{place}.argv",
-                f"{name} {names.why}, so what it would do cannot be judged.",
-                "Allow the program that it would start, or a script of your own by its path.",
-            )
+    if word in RESERVED_WORDS:
+        advice = "Name a program."
+    elif code == "shell_builtin":
+        advice = f"Name the program by its path, such as /usr/bin/{word}, if there is one."
+    else:
+        advice = "Allow the program that it would start, or a script of your own by its path."
+    why = preset_data().refuse[code].why
+    raise PolicyError(
+        f"{place}.argv", f"{word} {why}, so what it would do cannot be judged.", advice
+    )
 
 
-def _check_reachable(
-    rule: Rule, earlier: Sequence[Rule], every: Sequence[Rule], types: ValueTypes
-) -> None:
-    hiding = list(earlier) if rule.data.verdict == "deny" else [
-        *earlier,
-        *(r for r in every if _STRICTNESS[r.data.verdict] > _STRICTNESS[rule.data.verdict]),
-    ]  # fmt: skip
-    for other in hiding:
-        stricter = _STRICTNESS[other.data.verdict] >= _STRICTNESS[rule.data.verdict]
-        if stricter and other.program == rule.program and _covers(other.shape, rule.shape, types):
+def _names_one_of(word: str, names: Sequence[str], code: str) -> bool:
+    """Whether a word names one of these programs, in any spelling that a system may have it under.
+
+    A path in a folder of its own is not cut: `/opt/app/watch-logs` is no `watch`.
+    """
+    name = _base(word)
+    if code == "shell_builtin":
+        # The shell runs its own only for a plain name.
+        return "/" not in word and (name in names or name in RESERVED_WORDS)
+    lower = name.lower()
+    spellings = {name, lower, _VERSIONED.sub(r"\1", lower)}
+    if word == name or word.rpartition("/")[0] in _PROGRAM_FOLDERS:
+        spellings.add(_SUFFIX.sub("", lower))
+    is_loader = code == "wrapper" and _LOADER.fullmatch(lower) is not None
+    return is_loader or not spellings.isdisjoint(names)
+
+
+def _check_reachable(rule: Rule, rules: RuleSet) -> None:
+    earlier = True
+    for other in rules.named(rule.program):
+        if other is rule:
+            earlier = False
+            continue
+        ahead = _STRICTNESS[other.data.verdict] - _STRICTNESS[rule.data.verdict]
+        hides = ahead > 0 or (ahead == 0 and earlier)
+        if hides and _names_all(other, rule) and _covers(other.shape, rule.shape, rules.types):
             raise PolicyError(
                 rule.place,
                 f"the rule can never decide: {other.place} ({other.data.verdict}) matches all that "
                 "it matches.",
                 "Remove one of the two.",
             )
+
+
+def _names_all(wide: Rule, narrow: Rule) -> bool:
+    """Whether whatever names the one rule's program names the other's."""
+    return wide.data.verdict == "deny" or (
+        narrow.data.verdict != "deny" and wide.names(narrow.program)
+    )
 
 
 def _covers(wide: Shape, narrow: Shape, types: ValueTypes) -> bool:
@@ -241,10 +327,9 @@ def _check_examples(rule: Rule, rules: RuleSet) -> None:
         elif len(line.stages) != 1:
             why = "it has more than one stage."
         elif not rule.matches(line.stages[0], rules.types):
-            words: tuple[Word, ...] = line.stages[0].words
-            fault = rule.shape.check(words[1:], rules.types)
+            fault = rule.misfit(line.stages[0], rules.types)
             why = f"the rule does not match it: {fault.message}" if fault else (
-                f"its program is {words[0].text}, not {rule.program}."
+                f"its program is {line.stages[0].argv[0]}, not {rule.program}."
             )  # fmt: skip
         elif (found := rules.find(line.stages[0])) and found.data.verdict != rule.data.verdict:
             why = f"{found.place} ({found.data.verdict}) decides about it."
@@ -258,7 +343,12 @@ def _check_examples(rule: Rule, rules: RuleSet) -> None:
     for example in rule.data.not_match:
         line = parse(example)
         if isinstance(line, SyntaxRefusal):
-            continue
+            raise PolicyError(
+                f"{rule.place}.not_match",
+                f"the example {example!a} is not in the grammar, so it proves nothing: "
+                f"{line.message}",
+                "Mend the example.",
+            )
         if any(rule.matches(stage, rules.types) for stage in line.stages):
             raise PolicyError(
                 f"{rule.place}.not_match",

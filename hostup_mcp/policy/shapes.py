@@ -34,10 +34,9 @@ class Shape:
         parts = self.parts[:-1] if open_ended else self.parts
         for index, (part, word) in enumerate(zip(parts, words, strict=False)):
             if part.startswith("@"):
-                # A leading dash would make an option of it, whatever the type says.
-                if word.text.startswith("-"):
-                    return Misfit("value_refused", f"{shown(word.text)} starts with -.", index)
-                fault = types.check(part[1:], word.text, is_glob=word.is_glob)
+                if fault := _no_single_value(word):
+                    return fault.at(index)
+                fault = types.check(part[1:], word.text)
                 if fault:
                     return fault.at(index)
             elif word.text != part or word.is_glob:
@@ -49,6 +48,21 @@ class Shape:
                 "usage_refused", f"{shown(words[len(parts)].text)} is too much.", len(parts)
             )
         return None
+
+
+def _no_single_value(word: Word) -> Misfit | None:
+    """Whether a word could be an option, none or several words, whatever its slot's type says."""
+    if not word.text:
+        return Misfit("value_refused", "An empty word is not accepted here.")
+    if word.text.startswith("-"):
+        return Misfit("value_refused", f"{shown(word.text)} starts with -.")
+    if word.is_glob:
+        return Misfit(
+            "glob_refused",
+            f"The pattern {shown(word.text)} can become several words, and one is accepted here.",
+            hint="Name one file; ls shows which there are.",
+        )
+    return None
 
 
 def check_shapes(

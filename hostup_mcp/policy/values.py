@@ -7,13 +7,26 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from hostup_mcp.policy.misfit import Misfit, shown
 from hostup_mcp.policy.paths import PathRules
-from hostup_mcp.policy.patterns import LONGEST_VALUE, PatternError, compile_pattern
+from hostup_mcp.policy.patterns import (
+    LONGEST_VALUE,
+    MOST_WAYS_OF_A_PART,
+    PatternError,
+    compile_pattern,
+)
+from hostup_mcp.policy.regex_size import MOST, size
 
-PATH_TYPES: Final = ("read", "tree", "meta")
+PATH_TYPES: Final = ("read", "tree", "meta", "file", "sysctl")
+_PATHS_IN_WORDS: Final = {
+    "read": "an absolute path of a file that may be read",
+    "tree": "an absolute path of a folder of which everything may be read",
+    "meta": "an absolute path, whatever it is",
+    "file": "an absolute path of a file that may be read and that is no folder by its name",
+    "sysctl": "the name of a kernel setting, such as vm.swappiness",
+}
 
 
 class _Type(BaseModel):
@@ -28,30 +41,62 @@ class ListType(_Type):
 
 
 class TokensType(_Type):
-    """Any sequence of patterns; each time, the first that fits is taken, and never given back."""
+    """A fixed beginning, if any, and a sequence of patterns.
 
-    tokens: tuple[str, ...]
+    Each time, the first pattern that fits is taken, and never given back.
+    """
+
+    prefix: str = ""
+    tokens: Annotated[tuple[str, ...], Field(min_length=1, max_length=32)]
 
     @cached_property
     def compiled(self) -> tuple[re.Pattern[str], ...]:
         """The patterns, ready."""
-        return tuple(compile_pattern(token) for token in self.tokens)
+        return tuple(compile_pattern(token, MOST_WAYS_OF_A_PART) for token in self.tokens)
 
 
 class AnyType(_Type):
     """Any of some types."""
 
-    any: tuple[str, ...]
+    any: Annotated[tuple[str, ...], Field(min_length=1, max_length=32)]
 
 
 class TextType(_Type):
-    """Printable text which the program uses only as data."""
+    """Printable text which the program uses only as data.
+
+    Attributes:
+        text: the most characters.
+        dash: whether it may begin with `-`, where that is safe.
+        regex: whether it is a regular expression, which must not become too large.
+    """
 
     text: Annotated[int, Field(ge=1, le=LONGEST_VALUE)]
     dash: bool = False
+    regex: bool = False
 
 
-Definition = str | ListType | TokensType | AnyType | TextType
+def _form(value: object) -> str | None:
+    """Which form of a definition a value has; None for none."""
+    if isinstance(value, str):
+        return "pattern"
+    if isinstance(value, Mapping):
+        names = [name for name in ("list", "tokens", "any", "text") if name in value]
+        return names[0] if names else None
+    return type(value).__name__.removesuffix("Type").lower()
+
+
+Definition = Annotated[
+    Annotated[str, Tag("pattern")]
+    | Annotated[ListType, Tag("list")]
+    | Annotated[TokensType, Tag("tokens")]
+    | Annotated[AnyType, Tag("any")]
+    | Annotated[TextType, Tag("text")],
+    Discriminator(
+        _form,
+        custom_error_type="definition",
+        custom_error_message="a type is a pattern, or a table with list, tokens, any or text",
+    ),
+]
 """A string is a pattern."""
 
 
@@ -69,6 +114,7 @@ class ValueTypes:
         self._definitions = dict(definitions)
         self._paths = paths
         self._compiled: dict[str, re.Pattern[str]] = {}
+        self._any_of: dict[str, tuple[str, ...]] = {}
 
     @property
     def paths(self) -> PathRules:
@@ -96,38 +142,78 @@ class ValueTypes:
         Raises:
             DefinitionError: it is not.
         """
-        self._require(name, ())
+        self._require(name, (), set())
 
-    def _require(self, name: str, above: tuple[str, ...]) -> None:
+    def _require(self, name: str, above: tuple[str, ...], seen: set[str]) -> None:
         if name in above:
             raise DefinitionError(f"the type {name} is made of itself")
-        if name in PATH_TYPES:
+        if name in PATH_TYPES or name in seen:
             return
+        seen.add(name)
         if not _is_inline(name) and name not in self._definitions:
             raise DefinitionError(f"there is no type {name}")
-        definition = name[1:-1] if _is_inline(name) else self._definitions[name]
+        definition = self._definition(name)
         try:
-            for part in _parts(definition):
-                self._require(part, (*above, name))
+            if isinstance(definition, ListType):
+                self._require_part(definition.list)
+            _check_patterns(definition)
+            for part in parts_of(definition):
+                self._require(part, (*above, name), seen)
         except PatternError as error:
             raise DefinitionError(f"the type {name} has {error}") from None
 
-    def describe(self, name: str) -> str:
-        """What a type accepts, in a few words."""
+    def _require_part(self, name: str) -> None:
+        """See that a type can stand between the commas of a list."""
+        for leaf in self._leaves(name):
+            if leaf in PATH_TYPES or isinstance(self._definition(leaf), ListType):
+                raise DefinitionError(f"{leaf} cannot stand in a list: it may have commas itself")
+            definition = self._definition(leaf)
+            if isinstance(definition, str):
+                compile_pattern(definition, MOST_WAYS_OF_A_PART)
+
+    def _definition(self, name: str) -> Definition:
         if _is_inline(name):
             return name[1:-1]
-        definition = self._definitions.get(name, "")
+        try:
+            return self._definitions[name]
+        except KeyError:
+            raise DefinitionError(f"there is no type {name}") from None
+
+    def _leaves(self, name: str) -> tuple[str, ...]:
+        """The types that a type is any of, each once; itself if it is none of that kind."""
+        known = self._any_of.get(name)
+        if known is None:
+            found: dict[str, None] = {}
+            todo, seen = [name], {name}
+            while todo:
+                one = todo.pop(0)
+                definition = None if one in PATH_TYPES else self._definition(one)
+                if isinstance(definition, AnyType):
+                    todo += [part for part in definition.any if part not in seen]
+                    seen.update(definition.any)
+                else:
+                    found[one] = None
+            known = self._any_of[name] = tuple(found)
+        return known
+
+    def describe(self, name: str) -> str:
+        """What a type accepts, in a few words."""
+        if name in _PATHS_IN_WORDS:
+            return _PATHS_IN_WORDS[name]
+        definition = self._definition(name)
         match definition:
             case ListType():
                 return f"up to {definition.max} {definition.list}, with commas between"
             case TextType():
-                return f"text of up to {definition.text} characters"
+                what = "a regular expression" if definition.regex else "text"
+                return f"{what} of up to {definition.text} characters"
             case AnyType():
                 return " or ".join(definition.any)
             case TokensType():
-                return f"made of {' '.join(definition.tokens)}"
-            case str():
-                return definition or "a path"
+                begins = f"beginning with {definition.prefix}, " if definition.prefix else ""
+                return f"{begins}made of {' '.join(definition.tokens)}"
+            case _:
+                return definition
 
     def check(
         self, name: str, value: str, *, is_glob: bool = False, attached: bool = False
@@ -144,6 +230,10 @@ class ValueTypes:
         if name in PATH_TYPES:
             if name == "meta":
                 return self._paths.check_metadata(value, is_glob=is_glob)
+            if name == "sysctl":
+                return self._paths.check_sysctl(value, is_glob=is_glob)
+            if name == "file":
+                return self._paths.check_file(value, is_glob=is_glob)
             return self._paths.check_read(value, is_glob=is_glob, tree=name == "tree")
         if is_glob:
             return Misfit(
@@ -160,25 +250,27 @@ class ValueTypes:
         )
 
     def _fits(self, name: str, value: str, *, attached: bool) -> bool:
+        return any(self._fits_leaf(leaf, value, attached=attached) for leaf in self._leaves(name))
+
+    def _fits_leaf(self, name: str, value: str, *, attached: bool) -> bool:
         if name in PATH_TYPES:
             return self.check(name, value) is None
-        definition = name[1:-1] if _is_inline(name) else self._definitions[name]
-        match definition:
-            case str():
-                fits = self._matches(name, definition, value)
-            case ListType():
+        match self._definition(name):
+            case ListType(list=part_type, max=most):
                 parts = value.split(",")
-                fits = len(parts) <= definition.max and all(
-                    self._fits(definition.list, part, attached=True) for part in parts
+                return len(parts) <= most and all(
+                    self._fits(part_type, part, attached=True) for part in parts
                 )
-            case AnyType():
-                fits = any(self._fits(one, value, attached=attached) for one in definition.any)
-            case TextType():
-                safe = attached or definition.dash or value == "-" or not value.startswith("-")
-                fits = safe and len(value) <= definition.text
-            case TokensType():
-                fits = 0 < len(value) <= LONGEST_VALUE and _consume(definition.compiled, value)
-        return fits
+            case TextType(text=most, dash=dash, regex=regex):
+                safe = attached or dash or value == "-" or not value.startswith("-")
+                return safe and len(value) <= most and not (regex and size(value) > MOST)
+            case TokensType(compiled=tokens, prefix=prefix):
+                rest = value.removeprefix(prefix)
+                fits = len(rest) == len(value) - len(prefix) and 0 < len(rest) <= LONGEST_VALUE
+                return fits and _consume(tokens, rest)
+            case definition:
+                # An any is no leaf, so what is left is a pattern.
+                return self._matches(name, str(definition), value)
 
     def _matches(self, name: str, pattern: str, value: str) -> bool:
         if len(value) > LONGEST_VALUE:
@@ -189,21 +281,26 @@ class ValueTypes:
         return bool(compiled.fullmatch(value))
 
 
-def _parts(definition: Definition) -> tuple[str, ...]:
-    """The types that one is made of, once its own patterns are seen to be good."""
+def parts_of(definition: Definition) -> tuple[str, ...]:
+    """The types that one is made of."""
+    match definition:
+        case ListType():
+            return (definition.list,)
+        case AnyType():
+            return definition.any
+        case _:
+            return ()
+
+
+def _check_patterns(definition: Definition) -> None:
     match definition:
         case str():
             compile_pattern(definition)
         case TokensType():
             if any(token.fullmatch("") for token in definition.compiled):
                 raise PatternError("a token that can be empty")
-        case ListType():
-            return (definition.list,)
-        case AnyType():
-            return definition.any
-        case TextType():
+        case _:
             pass
-    return ()
 
 
 def _consume(tokens: tuple[re.Pattern[str], ...], value: str) -> bool:

@@ -110,6 +110,14 @@ class WordReader:
         if character == "!" and alone:
             self._position += 1
             return character
+        if character == "{" and self._text.startswith("{}", position):
+            self.refuse(
+                "brace",
+                "{} stands for the files that -exec or xargs would run another program on.",
+                position,
+                2,
+                "Leave -exec or xargs out; find shows what it finds with -ls or -printf.",
+            )
         code, why = _MUST_BE_QUOTED[character]
         return self._refuse_unquoted(position, code, why)
 
