@@ -278,12 +278,13 @@ def test_a_readable_path_is_an_absolute_pattern(patterns: str) -> None:
 
 
 def test_a_rule_that_allows_is_about_the_very_program_and_one_that_denies_about_its_name() -> None:
-    made = policies(rules=[rule("x"), rule("/opt/x", "ask"), rule("y"), rule("/opt/y z", "deny")])
+    made = policies(rules=[rule("x"), rule("/opt/x z", "ask"), rule("y"), rule("/opt/y z", "deny")])
     for command, code in {
         "x": "allow",
         "/usr/bin/x": "allow",
         "/usr/local/bin/x": "program_unknown",
-        "/opt/x": "approval_needed",
+        "/opt/x z": "approval_needed",
+        "/proc/self/root/bin/x z": "approval_needed",
         "y": "allow",
         "y z": "rule_denied",
         "/srv/y z": "rule_denied",

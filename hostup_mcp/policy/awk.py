@@ -29,6 +29,7 @@ from hostup_mcp.policy.delimited import end_of_expression
 from hostup_mcp.policy.misfit import Misfit, shown
 from hostup_mcp.policy.models import Awk, OptionSet
 from hostup_mcp.policy.options import check_options
+from hostup_mcp.policy.regex_size import is_too_large
 from hostup_mcp.policy.tree import Word
 from hostup_mcp.policy.values import ValueTypes
 
@@ -39,7 +40,14 @@ _NUMBER = re.compile(r"\d{1,12}(\.\d{1,12})?")
 _STRING = re.compile(r'"((?:[^"\\]|\\[nt"\\/])*)"')
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,31}")
 _SIGN = re.compile(r"&&|\|\||==|!=|<=|>=|!~|\+\+|--|\+=|-=|[-+*%/,;(){}<>!~$=]")
+_WORD = re.compile(r"[A-Za-z0-9_.]")
 _FIELD = re.compile(r"\d{1,4}")
+_KINDS: Final[tuple[tuple[_Kind, re.Pattern[str]], ...]] = (
+    ("number", _NUMBER),
+    ("string", _STRING),
+    ("name", _NAME),
+    ("sign", _SIGN),
+)
 _FORMAT = re.compile(r"(?:[^%]|%%|%[-+ 0]{0,3}\d{0,3}(?:\.\d{1,3})?[dsfgiuxXoeE])*")
 
 _VARIABLES: Final = frozenset({"NR", "NF", "FNR", "FS", "OFS", "FILENAME"})
@@ -108,39 +116,38 @@ def _program_index(spec: Awk, words: Sequence[Word]) -> int | None:
 
 
 def _tokens(text: str) -> list[_Token] | None:
+    """What every awk reads a program as; None where awks could differ, or for what is not known."""
     tokens: list[_Token] = []
     position, divides = 0, False
     while position < len(text):
         if text[position] == " ":
             position += 1
             continue
-        if text[position] == "/" and not _ends_operand(tokens):
-            end = end_of_expression(text, position + 1, "/")
-            if end is None:
-                return None
-            tokens.append(("regex", text[position + 1 : end]))
-            position = end + 1
-            continue
-        kinds: tuple[tuple[_Kind, re.Pattern[str]], ...] = (
-            ("number", _NUMBER),
-            ("string", _STRING),
-            ("name", _NAME),
-            ("sign", _SIGN),
-        )
-        for kind, pattern in kinds:
-            if found := pattern.match(text, position):
-                tokens.append((kind, found.group()))
-                position = found.end()
-                divides = divides or (found.group() == "/" and tokens[-2][0] == "name")
-                break
-        else:
+        found = _token_at(text, position, after=tokens)
+        if found is None:
             return None
+        token, position = found
+        divides = divides or (token == ("sign", "/") and tokens[-1][0] == "name")
+        tokens.append(token)
     # An awk that took a division for the start of an expression must find no other / to end it at.
-    if divides and any(kind in {"regex", "string"} and "/" in value for kind, value in tokens):
-        return None
-    if divides and any(kind == "regex" for kind, _ in tokens):
-        return None
-    return tokens
+    slashes = any(kind == "regex" or (kind == "string" and "/" in word) for kind, word in tokens)
+    return None if divides and slashes else tokens
+
+
+def _token_at(text: str, start: int, *, after: Sequence[_Token]) -> tuple[_Token, int] | None:
+    """The token that begins here, and where it ends."""
+    if text[start] == "/" and not _ends_operand(after):
+        end = end_of_expression(text, start + 1, "/")
+        return None if end is None else (("regex", text[start + 1 : end]), end + 1)
+    for kind, pattern in _KINDS:
+        found = pattern.match(text, start)
+        if found is None:
+            continue
+        # 1e1system is a number and a name for awk; a string may be used as an expression.
+        joined = kind in {"number", "name"} and _WORD.match(text, found.end())
+        large = kind == "string" and is_too_large(found.group()[1:-1])
+        return None if joined or large else ((kind, found.group()), found.end())
+    return None
 
 
 def _ends_operand(tokens: Sequence[_Token]) -> bool:

@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import re
 
+from hostup_mcp.policy.regex_size import is_too_large
+
 _ITEM = r"(?:\[:[a-z]+:\]|\\[^\]\[/\\]|[^\]\[\\])"
 _BRACKET = re.compile(rf"\[\^?{_ITEM}{_ITEM}*\]")
 _ESCAPES = frozenset(".*+?^$(){}|[]\\<>\"'-&~#%@!,:;=_ ntsSwWbB123456789")
 
 
 def end_of_expression(text: str, start: int, delimiter: str) -> int | None:
-    """Where the expression that begins at `start` meets its closing delimiter; None if unclear."""
+    """Where the expression that begins at `start` meets its closing delimiter.
+
+    None if that is unclear, or if the expression would become too large.
+    """
     position = start
     while position < len(text):
         character = text[position]
         if character == delimiter:
-            return position
+            return None if is_too_large(text[start:position]) else position
         if character == "[":
             bracket = _BRACKET.match(text, position)
             if not bracket or delimiter in bracket.group():

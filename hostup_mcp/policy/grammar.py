@@ -18,6 +18,7 @@ MAX_CHARACTERS: Final = 4096
 """Of a command, by HostUp's page post-v2-vps-id-agent-exec."""
 MAX_STAGES: Final = 16
 MAX_WORDS: Final = 128
+MAX_PATTERNS: Final = 12
 
 RESERVED_WORDS: Final = frozenset(
     """
@@ -79,6 +80,7 @@ class _Parser(WordReader):
         self._words: list[Word] = []
         self._redirections: list[Redirection] = []
         self._count = 0
+        self._patterns = 0
 
     def command_line(self) -> CommandLine:
         """The whole text.
@@ -323,6 +325,15 @@ class _Parser(WordReader):
                 word.offset,
                 word.length,
                 "Send fewer arguments in a call.",
+            )
+        self._patterns += word.is_glob
+        if self._patterns > MAX_PATTERNS:
+            self.refuse(
+                "too_many_patterns",
+                f"The command has more than {MAX_PATTERNS} patterns.",
+                word.offset,
+                word.length,
+                "Send fewer patterns in a call.",
             )
         if not self._words:
             self._check_command_word(word)

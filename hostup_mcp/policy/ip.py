@@ -6,7 +6,6 @@ verb is one of a few whole words, or left out together with everything after the
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -17,7 +16,6 @@ from hostup_mcp.policy.values import ValueTypes
 
 _FAMILY_OPTIONS: Final = ("-f", "-family")
 _FAMILIES: Final = ("inet", "inet6", "link")
-_NUMBER = re.compile(r"\d{1,10}")
 _ROUTE: Final = ("r", "route")
 
 
@@ -58,18 +56,26 @@ def _check_action(
         return _usage(
             f"{shown(verb)} is none of {', '.join(spec.verbs)}, written out", index, option=verb
         )
-    for place in range(index + 1, len(words)):
-        if not _is_filter(spec, words[place], types):
+    place = index + 1
+    while place < len(words):
+        kind = spec.values.get(words[place].text)
+        place += kind is not None
+        if place >= len(words):
+            return _usage(f"{words[-1].text} needs a value", place - 1)
+        if not _is_filter(spec, words[place], kind, types):
             return _usage(f"{shown(words[place].text)} is no filter that is accepted", place)
+        place += 1
     return None
 
 
-def _is_filter(spec: Ip, word: Word, types: ValueTypes) -> bool:
-    """A word of ip's own, a number, an address or the name of an interface."""
-    if word.is_glob:
-        return False
-    known = word.text in spec.filters or _NUMBER.fullmatch(word.text) is not None
-    return known or any(types.check(t, word.text) is None for t in ("address", "interface"))
+def _is_filter(spec: Ip, word: Word, kind: str | None, types: ValueTypes) -> bool:
+    """A value of this type; or, without one, a word of ip's own, an address or an interface.
+
+    For whatever else stands there the kernel would look for a module of that name.
+    """
+    kinds = (kind,) if kind else ("address", "interface")
+    known = kind is None and word.text in spec.filters
+    return not word.is_glob and (known or any(not types.check(k, word.text) for k in kinds))
 
 
 def _check_route_get(words: Sequence[Word], index: int, types: ValueTypes) -> Misfit | None:

@@ -182,12 +182,14 @@ class Ip(Entry):
         objects: what it can show.
         verbs: the words for showing.
         globals: options before the object.
-        filters: words that may follow the verb, beside numbers, addresses and interfaces.
+        filters: words that may follow the verb by themselves, beside addresses and interfaces.
+        values: words with a value, by its type.
     """
 
     parser: Literal["ip"]
     objects: Words
     filters: Words
+    values: Typed
     verbs: Words
     globals: Words
 

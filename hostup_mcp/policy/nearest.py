@@ -8,6 +8,7 @@ is offered but what was asked, quoted in another way. Each is judged before it i
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import Final
@@ -26,6 +27,10 @@ from hostup_mcp.policy.wrappers import unwrapped
 _MAX_CHARACTERS: Final = 1000
 _MAX_EXAMPLES: Final = 2
 _MANY_PATTERNS: Final = 6
+_ASKS_FOR_LESS: Final = re.compile(
+    r"-h|-n|-i|-[a-zA-Z]*[ni]|--help|--version|--dry-run|--simulate|--just-print|--check.*|--test"
+    r"|--interactive.*|--no-act"
+)
 _FINAL: Final = frozenset({"rule_denied", "approval_needed", "vps_closed"})
 # No other file is near.
 _ABOUT_FILES: Final = ("path_", "name_")
@@ -82,14 +87,20 @@ class Suggester:
 
     def _own_examples(self, text: str, refusal: Refused, asked: Stage) -> list[str]:
         """Those of the operator's rules for the only program that was asked for."""
+        # A value that is not known may be any, so no other stands near to it.
+        known = refusal.stages or refusal.code not in {"variable", "substitution"}
         is_one = len(refusal.stages) == 1 or (not refusal.stages and is_one_command(text))
+        is_one = is_one and bool(known)
         if not is_one or refusal.code in _PARTIAL:
             return []
         program = unwrapped(asked.argv)[0]
+        words = unwrapped(asked.argv if refusal.stages else tuple(text.split()))
         examples = [
             example
             for rule in self._rules.named(program)
-            if rule.data.verdict == "allow" and rule.names(program)
+            if rule.data.verdict == "allow"
+            and rule.names(program)
+            and _asks_for(words, rule.data.argv)
             for example in rule.data.match
         ]
         return _closest(text, examples)
@@ -114,6 +125,17 @@ class Suggester:
                 whole := with_stage(refusal.stages, place, line.stages[0].words), refusal.stages
             )
         )
+
+
+def _asks_for(asked: Sequence[str], shape: Sequence[str]) -> bool:
+    """Whether a command asks for what a rule lets through, as far as the rule spells it out.
+
+    Not where it asks for less than to do it: a help text, a trial run, a question first.
+    """
+    if any(_ASKS_FOR_LESS.fullmatch(word) for word in asked):
+        return False
+    words = iter(asked[1:])
+    return all(part in words for part in shape[1:] if not part.startswith(("@", "-")))
 
 
 def _closest(text: str, examples: Sequence[str]) -> list[str]:

@@ -16,12 +16,15 @@ from hostup_mcp.policy.misfit import Misfit, shown
 
 _MAX_CHARACTERS: Final = 1024
 _MAX_GLOB_CHARACTERS: Final = 128
-_MAX_WILDCARDS: Final = 8
+_MAX_WILDCARDS: Final = 6
 _PROTECTED_HINT: Final = (
     "No request lifts this; leave the file out, or look at its name and size with ls -l."
 )
 _PLAIN = re.compile(r"[A-Za-z0-9_./:@%+,=~^# -]+")
-_SYSCTL = re.compile(r"[a-z*][A-Za-z0-9_*-]{0,63}(?:[./][A-Za-z0-9_*-]{1,64}){0,9}")
+# Dots or slashes: what a mixture means depends on the program.
+_SYSCTL = re.compile(
+    r"[a-z*][A-Za-z0-9_*-]{0,63}(?:(?:[.][A-Za-z0-9_*-]{1,64}){0,9}|(?:/[A-Za-z0-9_*-]{1,64}){0,9})"
+)
 _FILE_NAME = re.compile(
     r"[^.]\.(?:conf|cf|cfg|ini|list|sources|log|txt|rules|service|timer|repo|vhost)$"
 )
@@ -220,7 +223,7 @@ class PathRules:
 
         Settings are the files below /proc/sys; all but the protected ones may be.
         """
-        if is_glob or not _SYSCTL.fullmatch(name):
+        if is_glob or not _SYSCTL.fullmatch(name) or name.count("*") > _MAX_WILDCARDS:
             return Misfit(
                 "value_refused",
                 f"{shown(name)} is not the name of a kernel setting.",

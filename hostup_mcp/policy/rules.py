@@ -89,10 +89,10 @@ class Rule:
     def names(self, word: str) -> bool:
         """Whether a word names this rule's program.
 
-        A rule that denies is about every program of that name, wherever it stands. One that allows
-        or asks is about the very path, or, for a plain name, about where that is looked up.
+        A rule that denies or asks is about every program of that name, wherever it stands. One
+        that allows is about the very path, or, for a plain name, about where that is looked up.
         """
-        if self.data.verdict == "deny":
+        if self.data.verdict != "allow":
             return _base(word) == _base(self.program)
         return word == self.program or (
             "/" not in self.program
@@ -290,8 +290,8 @@ def _check_reachable(rule: Rule, rules: RuleSet) -> None:
 
 def _names_all(wide: Rule, narrow: Rule) -> bool:
     """Whether whatever names the one rule's program names the other's."""
-    return wide.data.verdict == "deny" or (
-        narrow.data.verdict != "deny" and wide.names(narrow.program)
+    return wide.data.verdict != "allow" or (
+        narrow.data.verdict == "allow" and wide.names(narrow.program)
     )
 
 

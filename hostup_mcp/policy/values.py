@@ -17,7 +17,7 @@ from hostup_mcp.policy.patterns import (
     PatternError,
     compile_pattern,
 )
-from hostup_mcp.policy.regex_size import MOST, size
+from hostup_mcp.policy.regex_size import is_too_large
 
 PATH_TYPES: Final = ("read", "tree", "meta", "file", "sysctl")
 _PATHS_IN_WORDS: Final = {
@@ -263,7 +263,7 @@ class ValueTypes:
                 )
             case TextType(text=most, dash=dash, regex=regex):
                 safe = attached or dash or value == "-" or not value.startswith("-")
-                return safe and len(value) <= most and not (regex and size(value) > MOST)
+                return safe and len(value) <= most and not (regex and is_too_large(value))
             case TokensType(compiled=tokens, prefix=prefix):
                 rest = value.removeprefix(prefix)
                 fits = len(rest) == len(value) - len(prefix) and 0 < len(rest) <= LONGEST_VALUE
