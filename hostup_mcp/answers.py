@@ -6,22 +6,23 @@ of them. An error is text only: several hosts hide the text where a structured p
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final, Literal
 
 import mcp_types as types
 from pydantic import BaseModel
 
-from hostup_mcp.execution.job import Fault, Job
-from hostup_mcp.execution.journal import JournalError
-from hostup_mcp.execution.records import Completed, Ended, Execution, Sent
-from hostup_mcp.execution.runner import Runner
-from hostup_mcp.hostup.agent import CAPTURE_MAX_BYTES
+from hostup_mcp.execution.database import JournalError
+from hostup_mcp.execution.faults import CHECK_BEFORE_REPEAT, Fault
+from hostup_mcp.execution.job import Job
+from hostup_mcp.execution.records import Claim, Completed, Ended, Execution, Sent
 from hostup_mcp.hostup.errors import HostUpError
 from hostup_mcp.hostup.models import OperatingSystem, Vps, VpsPage
 from hostup_mcp.output.clean import encodable, encodable_json, one_line
-from hostup_mcp.output.window import window
 from hostup_mcp.policy.judge import Refusal
 from hostup_mcp.policy.policies import Policies
+from hostup_mcp.reading import View, show
 from hostup_mcp.tools import ExecResult, VpsList, VpsSummary
 
 # What comes from HostUp is bounded here, and cannot start a line of its own.
@@ -109,25 +110,103 @@ def vps_list(page: VpsPage, policies: Policies) -> types.CallToolResult:
     return _result("\n".join(lines), listed)
 
 
-def execution(job: Job, runner: Runner, max_characters: int) -> types.CallToolResult:
-    """The result of a command, finished or not, or the error that stands in its place."""
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """What an answer is made from, beside the execution.
+
+    Attributes:
+        elapsed: seconds that the command ran, so far or until its end was seen.
+        again: while it runs, after how many seconds to ask again, and why.
+        view: what the caller wants to see of a result.
+        window_bytes: how much of each stream is shown by itself.
+        notes: sentences that come first.
+    """
+
+    elapsed: float
+    again: tuple[int, str]
+    view: View
+    window_bytes: int
+    notes: tuple[str, ...] = ()
+
+
+def execution(job: Job, telling: Telling) -> types.CallToolResult:
+    """The result of a command, finished or not, or the error that stands in its place.
+
+    Raises:
+        PatternError: the pattern of the view cannot be used.
+    """
     record = job.execution
     match record.state:
-        case Completed() as state:
-            return _completed(record, state, runner.elapsed(record), max_characters)
+        case Completed() as state if state.is_prepared:
+            return _completed(record, state, telling)
         case Ended() as state:
-            return _ended(record, state)
+            return _ended(record, state, telling.notes)
         case _ if job.problem is not None:
             return _held_up(job, job.problem)
-        case _ if not job.is_recorded:
+        case _ if not job.is_confirmed:
             return _held_up(job, _UNANSWERED)
         case _:
-            return _running(record, runner.elapsed(record), runner.suggest(record))
+            return _running(record, telling)
 
 
-def _completed(
-    record: Execution, state: Completed, elapsed: float, max_characters: int
-) -> types.CallToolResult:
+def unclear(record: Execution) -> types.CallToolResult:
+    """The error result for a command of which it is not known whether it ran before."""
+    state = record.state
+    when = state.sent_at if isinstance(state, Ended) and state.sent_at else record.created_at
+    return error(
+        "earlier_outcome_unknown",
+        f"The same command was sent to this VPS at {_time(when)}, and it is not known whether it "
+        "ran, so it was not sent again.",
+        CHECK_BEFORE_REPEAT,
+        status="unknown",
+        exec_id=record.exec_id,
+        vps_id=record.vps_id,
+        command=record.command,
+        policy=record.policy,
+    )
+
+
+def key_conflict(record: Execution) -> types.CallToolResult:
+    """The error result for an idempotency key that another command has."""
+    return error(
+        "idempotency_key_taken",
+        "This idempotency_key belongs to another command on this VPS, so nothing was sent.",
+        "Give a new key for a new command.",
+        exec_id=record.exec_id,
+        command=record.command,
+    )
+
+
+def repeat_note(claim: Claim, record: Execution) -> tuple[str, ...]:
+    """What a caller should know whose order was not run, since an earlier one stands for it."""
+    if claim == "same_key":
+        return (f"not run again: this idempotency_key was used at {_time(record.created_at)}",)
+    if claim == "repeat":
+        return (
+            f"not run again: the same command was started at {_time(record.created_at)}, and its "
+            "result was not read before; to run it anew, give a new idempotency_key",
+        )
+    return ()
+
+
+def _completed(record: Execution, state: Completed, telling: Telling) -> types.CallToolResult:
+    out, err = (
+        show(name, state, telling.view, telling.window_bytes, record.exec_id)
+        for name in ("stdout", "stderr")
+    )
+    notes = (*telling.notes, *_dropped(state), *out.notes, *err.notes)
+    one = telling.view.streams
+    rest = (out if one == ("stdout",) else err).next_offset if len(one) == 1 else None
+    ended: Literal["exit", "signal", "abnormal"]
+    match (state.exit_code, state.signal):
+        case (0, _):
+            ended, how = "exit", "exit code 0"
+        case (None, None):
+            ended, how = "abnormal", "ended abnormally: no exit code and no signal is known"
+        case (None, signal):
+            ended, how = "signal", f"no exit code: it was ended by signal: {signal}"
+        case (code, _):
+            ended, how = "exit", f"exit code {code}: it reports a failure"
     result = ExecResult(
         status="completed",
         exec_id=record.exec_id,
@@ -135,32 +214,36 @@ def _completed(
         pid=record.pid,
         command=record.command,
         policy=record.policy,
+        ended=ended,
         exit_code=state.exit_code,
         signal=state.signal,
-        stdout=_shown_stream(state.stdout, max_characters, truncated=state.stdout_truncated),
-        stderr=_shown_stream(state.stderr, max_characters, truncated=state.stderr_truncated),
-        elapsed_seconds=round(elapsed, 3),
+        stdout=out.text,
+        stderr=err.text,
+        stdout_bytes=out.total_bytes,
+        stderr_bytes=err.total_bytes,
+        next_offset=rest,
+        notes=notes,
+        elapsed_seconds=round(telling.elapsed, 3),
         next_poll_seconds=None,
     )
-    match state.exit_code:
-        case 0:
-            how = "exit code 0"
-        case None if state.signal is not None:
-            how = f"no exit code: it was ended by signal: {state.signal}"
-        case None:
-            how = "no exit code: it ended abnormally, mostly by a signal"
-        case code:
-            how = f"exit code {code}: it reports a failure"
     lines = [
         f"completed after {result.elapsed_seconds} s, {how}",
         *_identity(result),
+        *(f"note: {note}" for note in notes),
         *_stream("stdout", result.stdout),
         *_stream("stderr", result.stderr),
     ]
     return _result("\n".join(lines), result)
 
 
-def _running(record: Execution, elapsed: float, ask_again: int) -> types.CallToolResult:
+def _dropped(state: Completed) -> tuple[str, ...]:
+    if state.dropped_at is None:
+        return ()
+    return (f"the output was dropped at {_time(state.dropped_at)}, to keep the journal small",)
+
+
+def _running(record: Execution, telling: Telling) -> types.CallToolResult:
+    seconds, why = telling.again
     result = ExecResult(
         status="running",
         exec_id=record.exec_id,
@@ -168,24 +251,30 @@ def _running(record: Execution, elapsed: float, ask_again: int) -> types.CallToo
         pid=record.pid,
         command=record.command,
         policy=record.policy,
+        ended=None,
         exit_code=None,
         signal=None,
         stdout="",
         stderr="",
-        elapsed_seconds=round(elapsed, 3),
-        next_poll_seconds=ask_again,
+        stdout_bytes=0,
+        stderr_bytes=0,
+        next_offset=None,
+        notes=telling.notes,
+        elapsed_seconds=round(telling.elapsed, 3),
+        next_poll_seconds=seconds,
     )
     started = "" if record.pid is not None else " (HostUp has not confirmed its start yet)"
     lines = [
         f"running{started} after {result.elapsed_seconds} s; there is no exit code and no output "
         "before the end. vps_exec_result with this exec_id waits for it; next_poll_seconds: "
-        f"{ask_again}",
+        f"{seconds} ({why})",
         *_identity(result),
+        *(f"note: {note}" for note in telling.notes),
     ]
     return _result("\n".join(lines), result)
 
 
-def _ended(record: Execution, state: Ended) -> types.CallToolResult:
+def _ended(record: Execution, state: Ended, notes: tuple[str, ...]) -> types.CallToolResult:
     status: ErrorStatus = "unavailable" if state.kind == "not_started" else state.kind
     message = state.message
     if state.kind == "not_started":
@@ -200,6 +289,7 @@ def _ended(record: Execution, state: Ended) -> types.CallToolResult:
         pid=record.pid,
         command=record.command,
         policy=record.policy,
+        note=notes,
     )
 
 
@@ -208,7 +298,7 @@ def _held_up(job: Job, problem: Fault) -> types.CallToolResult:
     record = job.execution
     status: ErrorStatus = "unavailable"
     advice = problem.advice
-    if not job.is_recorded:
+    if not job.is_confirmed:
         status, message = "unknown", problem.message
     elif job.pid is not None:
         message = f"The command was started, and its result cannot be read now. {problem.message}"
@@ -217,13 +307,13 @@ def _held_up(job: Job, problem: Fault) -> types.CallToolResult:
         status, message = "unknown", f"The command may have run. {problem.message}"
         advice += " Do not send it again before you have checked whether it ran."
     else:
-        message = f"{problem.message} The command was not run."
+        message = f"{problem.message} The command was not run so far."
     return error(
         problem.code,
         message,
         advice,
         status=status,
-        exec_id=record.exec_id if job.is_recorded else None,
+        exec_id=record.exec_id if job.is_confirmed else None,
         vps_id=record.vps_id,
         pid=job.pid,
         command=record.command,
@@ -241,15 +331,12 @@ def _identity(result: ExecResult) -> list[str]:
     ]
 
 
-def _shown_stream(text: str, max_characters: int, *, truncated: bool) -> str:
-    shown = window(text, max_characters)
-    if not truncated:
-        return shown
-    return f"{shown}\n[the guest agent kept only the first {CAPTURE_MAX_BYTES} bytes of this]"
-
-
 def _stream(name: str, text: str) -> list[str]:
     return [f"{name}:", text.removesuffix("\n")] if text else [f"{name}: empty"]
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _summary(vps: Vps, policies: Policies) -> VpsSummary:

@@ -12,7 +12,7 @@ import click
 
 if TYPE_CHECKING:
     from hostup_mcp.config import ConfigError, Settings
-    from hostup_mcp.execution.journal import JournalError
+    from hostup_mcp.execution.database import JournalError
     from hostup_mcp.policy.policies import Policies
     from hostup_mcp.transports import StdoutFailed
 
@@ -63,7 +63,7 @@ def main(
 def serve(options: dict[tuple[str, str], str], config: str | None) -> None:
     """Serve MCP on stdio."""
     settings, policies = _load(options, config)
-    from hostup_mcp.execution.journal import JournalError
+    from hostup_mcp.execution.database import JournalError
     from hostup_mcp.transports import StdoutFailed, serve_stdio
 
     # Python sets them to None where the descriptors are closed, whatever their types say.

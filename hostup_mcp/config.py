@@ -106,24 +106,37 @@ class ExecutionSettings(_Section):
 
     poll_first_seconds: Annotated[
         float, Field(ge=0, le=10, description="a number of seconds from 0 to 10")
-    ] = 0.05
+    ] = 0.022
     poll_longest_seconds: Annotated[
         float, Field(ge=0.2, le=60, description="a number of seconds from 0.2 to 60")
-    ] = 15.0
+    ] = 28.3
     retry_after_longest_seconds: Annotated[
         float, Field(ge=1, le=86400, description="a number of seconds from 1 to 86400")
     ] = 900.0
     lost_after_seconds: Annotated[
         float, Field(ge=1, le=3600, description="a number of seconds from 1 to 3600")
     ] = 15.0
+    start_retry_seconds: Annotated[
+        float, Field(ge=0, le=600, description="a number of seconds from 0 to 600")
+    ] = 30.0
+    reap_seconds: Annotated[
+        float, Field(ge=0, le=2_592_000, description="a number of seconds from 0 to 2592000")
+    ] = 86_400.0
+    repeat_window_seconds: Annotated[
+        float, Field(ge=0, le=86_400, description="a number of seconds from 0 to 86400")
+    ] = 900.0
+    requests_per_second: Annotated[
+        float, Field(gt=0, le=1000, description="a number up to 1000")
+    ] = 9.5
 
 
 class OutputSettings(_Section):
-    """How much of a command's output is shown."""
+    """How much of a command's output is shown, and in what state it is kept."""
 
-    max_characters: Annotated[
-        int, Field(ge=1000, le=200_000, description="a whole number from 1000 to 200000")
-    ] = 16_000
+    window_bytes: Annotated[
+        int, Field(ge=1024, le=65_536, description="a whole number from 1024 to 65536")
+    ] = 16_384
+    keep_raw: Annotated[bool, Field(description="true or false")] = False
 
 
 class ServerSettings(_Section):
@@ -133,12 +146,22 @@ class ServerSettings(_Section):
         Literal["debug", "info", "warning", "error"],
         Field(description='"debug", "info", "warning" or "error"'),
     ] = "warning"
+    client_timeout_seconds: (
+        Annotated[float, Field(ge=2, le=3600, description="a number of seconds from 2 to 3600")]
+        | None
+    ) = Field(default=None, description="a number of seconds from 2 to 3600")
 
 
 class StateSettings(_Section):
-    """Where the journal is kept."""
+    """Where the journal is kept, and how much of it."""
 
     dir: _PathText | None = Field(default=None, description="the path of a folder")
+    keep_days: Annotated[
+        float, Field(ge=0.01, le=3650, description="a number of days from 0.01 to 3650")
+    ] = 30.0
+    keep_mebibytes: Annotated[
+        float, Field(ge=1, le=102_400, description="a number from 1 to 102400")
+    ] = 256.0
 
     @property
     def path(self) -> Path:

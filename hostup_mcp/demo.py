@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import sys
 import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any, Final, TextIO, cast
 
 import anyio
 import click
 import mcp_types as types
+import platformdirs
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
-from hostup_mcp.sandbox.serving import (
-    GuestKind,
-    Sandbox,
-    SandboxError,
-    describe,
-    fleet,
-    make_guest,
-)
+from hostup_mcp.sandbox import lingering
+from hostup_mcp.sandbox.lingering import Lingering
+from hostup_mcp.sandbox.serving import GuestKind, SandboxError
+
+if sys.platform != "win32":
+    import fcntl
 
 _DEMO_SECONDS = 120
 _PIPELINE = "df -h | grep -v tmpfs | sort"
-_SLOW = "sleep 5"
+_SLOW = "sleep 5 && date -u"
+_EXEC_ID = re.compile(r"exec_id (exec_[a-z0-9]+)")
+# Holds the handle of the long command while it runs; a demo that finds it was cut off.
+_CUT_OFF: Final = "cut-off"
 _TAUGHT = "tail -n 50 /var/log/syslog"
 _REFUSED = "sudo tail -f /var/log/syslog"
 
@@ -36,31 +42,76 @@ class DemoError(Exception):
 def run_demo(kind: GuestKind) -> int:
     """Run the demo and print every step.
 
+    The sandbox and the journal outlive a demo that is cut off; the next one goes on with them.
+
     Returns:
         The exit code: 0 only if all of it worked.
     """
-    with tempfile.TemporaryDirectory(prefix="hostup-demo-") as folder:
-        log = Path(folder) / "server.log"
+    with _own_folder() as folder:
+        log = folder / "server.log"
         try:
-            guest = make_guest(kind)
-            with Sandbox(fleet(guest)) as sandbox, log.open("w") as errlog:
-                _say(f"1. {describe(guest)}")
-                _say(f"   It answers at {sandbox.base_url}.")
-                anyio.run(_Demo(sandbox, Path(folder), errlog).run)
+            sandbox = _sandbox(kind, folder)
+            try:
+                with log.open("w") as errlog:
+                    _say(f"1. {sandbox.description}")
+                    _say(f"   It answers at {sandbox.base_url}.")
+                    anyio.run(_Demo(sandbox, folder, errlog).run)
+            finally:
+                sandbox.stop()
         except (DemoError, SandboxError) as error:
             return _failed(str(error), log)
         except Exception as error:  # noqa: BLE001 - whatever it is, a newcomer gets a sentence
             cause = _innermost(error)
             return _failed(f"{type(cause).__name__}: {cause}", log)
+        shutil.rmtree(folder, ignore_errors=True)
     _say("All of it worked. Next: put HOSTUP_API_KEY in your MCP client's configuration (README).")
     return 0
 
 
+@contextmanager
+def _own_folder() -> Generator[Path]:
+    """The demo's folder in the user's state folder; another one while a demo runs there."""
+    folder = platformdirs.user_state_path("hostup-mcp") / "demo"
+    with tempfile.TemporaryDirectory(prefix="hostup-demo-") as other:
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = (folder.parent / "demo.lock").open("w")
+        except OSError:
+            yield Path(other)
+            return
+        with lock:
+            yield folder if _locked(lock) else Path(other)
+
+
+def _locked(file: TextIO) -> bool:
+    if sys.platform == "win32":
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _sandbox(kind: GuestKind, folder: Path) -> Lingering:
+    """The sandbox of a demo that was cut off, if its command may still be there; or a new one."""
+    found = lingering.find(folder)
+    if found is not None and (folder / _CUT_OFF).exists():
+        _say("0. An earlier demo was cut off. Its sandbox still runs, and so did its command.")
+        return found
+    if found is not None:
+        found.stop()
+    for name in (_CUT_OFF, "journal.sqlite3", "journal.sqlite3-wal", "journal.sqlite3-shm"):
+        (folder / name).unlink(missing_ok=True)
+    return lingering.start(kind, folder)
+
+
 class _Demo:
-    def __init__(self, sandbox: Sandbox, folder: Path, errlog: TextIO) -> None:
+    def __init__(self, sandbox: Lingering, folder: Path, errlog: TextIO) -> None:
         self._sandbox = sandbox
         self._folder = folder
         self._errlog = errlog
+        self._cut_off = folder / _CUT_OFF
 
     async def run(self) -> None:
         """Connect, list, run, wait, be refused, read again."""
@@ -74,6 +125,8 @@ class _Demo:
                 "HOSTUP_BASE_URL": self._sandbox.base_url,
                 "HOSTUP_API_KEY": self._sandbox.api_key,
                 "HOSTUP_MCP_STATE_DIR": str(self._folder),
+                # This client waits; one that the server does not know is taken not to.
+                "HOSTUP_MCP__SERVER__CLIENT_TIMEOUT_SECONDS": "60",
             },
         )
         failure: DemoError | None = None
@@ -91,12 +144,23 @@ class _Demo:
         name = f"{info.name} {info.version}" if info else "the server"
         _say(f"2. The MCP client started {name} and talks to it on its stdin and stdout.")
         _say(f"   They agreed on protocol {client.protocol_version}.")
+        if self._cut_off.exists():
+            await self._take_up(client)
         vps_id = await self._list(client)
         exec_id = await self._quick(client, vps_id)
         await self._pipeline(client, vps_id)
         await self._slow(client, vps_id)
         await self._refused(client, vps_id)
         await self._again(client, exec_id)
+
+    async def _take_up(self, client: Client) -> None:
+        exec_id = self._cut_off.read_text().strip()
+        result = await client.call_tool("vps_exec_result", {"exec_id": exec_id})
+        _say("   The command that the earlier demo was cut off from, by vps_exec_result:")
+        _quote(result)
+        self._cut_off.unlink()
+        if _facts(result, "the earlier command")["status"] != "completed":
+            raise DemoError("the earlier command's result could not be read")
 
     async def _list(self, client: Client) -> str:
         result = await client.call_tool("list_vps", {})
@@ -130,11 +194,14 @@ class _Demo:
 
         async def show(progress: float, total: float | None, message: str | None) -> None:  # noqa: ARG001
             seen.append(progress)
+            if found := _EXEC_ID.search(message or ""):
+                self._cut_off.write_text(found[1])
             _say(f"   … {message}")
 
         result = await client.call_tool(
             "vps_exec", {"vps_id": vps_id, "command": _SLOW}, progress_callback=show
         )
+        self._cut_off.unlink(missing_ok=True)
         _quote(result)
         if _facts(result, _SLOW)["exit_code"] != 0 or len(seen) < 3:
             raise DemoError(f"{_SLOW} did not end well, or came without progress")

@@ -11,6 +11,7 @@ from typing import Final
 from hostup_mcp.hostup.client import HostUpClient
 from hostup_mcp.hostup.errors import NotFound
 from hostup_mcp.hostup.models import Vps
+from hostup_mcp.hostup.one_by_one import OneByOne
 
 _FRESH_SECONDS: Final = 300.0
 _WINDOWS = re.compile(r"windows|microsoft|\bms-?win|\bwin(nt|\d|$|[ _-])", re.IGNORECASE)
@@ -22,6 +23,7 @@ class Machine:
 
     Attributes:
         name: its display name, where HostUp gave one.
+        service_status: HostUp's word for the service, such as `active`; empty where it gave none.
         is_windows: whether its operating system is known to be Windows. What `family` HostUp
             writes for it is not documented, so its usual names are looked for in family, variant
             and display name. A system that HostUp does not name counts as none.
@@ -29,6 +31,7 @@ class Machine:
 
     name: str | None
     is_windows: bool
+    service_status: str = ""
 
 
 class Inventory:
@@ -44,6 +47,7 @@ class Inventory:
         self._client = client
         self._clock = clock
         self._known: dict[str, tuple[float, Machine]] = {}
+        self._asking = OneByOne()
 
     def note(self, vps: Vps) -> None:
         """Keep what HostUp just said of a VPS."""
@@ -61,9 +65,13 @@ class Inventory:
         Raises:
             HostUpError: it cannot be found out, or HostUp describes another VPS in its place.
         """
-        known = self._known.get(vps_id)
-        if known and self._clock() - known[0] < _FRESH_SECONDS:
-            return known[1]
+        async with self._asking.turn(vps_id):
+            known = self._known.get(vps_id)
+            if known and self._clock() - known[0] < _FRESH_SECONDS:
+                return known[1]
+            return await self._ask(vps_id)
+
+    async def _ask(self, vps_id: str) -> Machine:
         vps = await self._client.get_vps(vps_id)
         if vps.id != vps_id:
             # The policy may know it by the other id.
@@ -79,4 +87,5 @@ class Inventory:
 def _machine(vps: Vps) -> Machine:
     system = vps.operating_system
     told = (system.family, system.variant, system.display_name) if system else ()
-    return Machine(vps.name, any(_WINDOWS.search(text or "") for text in told))
+    is_windows = any(_WINDOWS.search(text or "") for text in told)
+    return Machine(vps.name, is_windows, vps.service_status or "")

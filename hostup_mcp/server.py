@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Final, TypeVar
 
 import anyio
+import anyio.to_thread
 import mcp_types as types
 from mcp.server.caching import CacheHint
 from mcp.server.context import ServerRequestContext
@@ -20,17 +22,22 @@ from mcp.shared.exceptions import MCPError
 from pydantic import BaseModel, ValidationError
 
 from hostup_mcp import answers
-from hostup_mcp.execution.job import Job
-from hostup_mcp.execution.journal import JournalError
-from hostup_mcp.execution.runner import Runner
+from hostup_mcp.clients import budget_seconds
+from hostup_mcp.execution.database import JournalError
+from hostup_mcp.execution.job import START_SECONDS, Job
+from hostup_mcp.execution.journal import KeyConflict
+from hostup_mcp.execution.runner import Order, Runner
 from hostup_mcp.hostup.client import HostUpClient
-from hostup_mcp.hostup.errors import HostUpError
-from hostup_mcp.inventory import Inventory
+from hostup_mcp.hostup.errors import HostUpError, TimedOut
+from hostup_mcp.inventory import Inventory, Machine
+from hostup_mcp.output.search import PatternError
 from hostup_mcp.policy.describe import full, summary
 from hostup_mcp.policy.judge import Refusal
 from hostup_mcp.policy.policies import Policies
 from hostup_mcp.progress import Send, reporting
+from hostup_mcp.reading import View
 from hostup_mcp.tools import (
+    WAIT_MAX_SECONDS,
     ListVpsArguments,
     VpsExecArguments,
     VpsExecResultArguments,
@@ -55,6 +62,33 @@ _Model = TypeVar("_Model", bound=BaseModel)
 _Context = ServerRequestContext[Any, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class CallLimits:
+    """What a call is kept to.
+
+    Attributes:
+        window_bytes: how much of each stream an answer shows by itself.
+        client_seconds: after how long clients give a call up, where the operator knows; None for
+            what is known of each client (`clients`).
+    """
+
+    window_bytes: int = 16_384
+    client_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who makes a call.
+
+    Attributes:
+        send: sends progress to it.
+        client_name: the name in its `clientInfo`; None if it gave none.
+    """
+
+    send: Send
+    client_name: str | None = None
+
+
 class ArgumentError(Exception):
     """An argument breaks its rule; the message is the sentence for the agent."""
 
@@ -63,7 +97,7 @@ class ToolService:
     """The tools' behaviour, apart from the protocol."""
 
     def __init__(
-        self, client: HostUpClient, runner: Runner, policies: Policies, max_characters: int
+        self, client: HostUpClient, runner: Runner, policies: Policies, limits: CallLimits
     ) -> None:
         """The service.
 
@@ -71,20 +105,22 @@ class ToolService:
             client: the API, for the list.
             runner: runs commands and finds results.
             policies: what may be run.
-            max_characters: how much of each stream is shown.
+            limits: how much is shown, and how long a call may wait.
         """
         self._client = client
         self._runner = runner
         self._policies = policies
         self._inventory = Inventory(client)
-        self._max_characters = max_characters
-        self._calls: dict[str, Callable[[_Arguments, Send], Awaitable[types.CallToolResult]]] = {
+        self._limits = limits
+        self._calls: dict[str, Callable[[_Arguments, Caller], Awaitable[types.CallToolResult]]] = {
             "list_vps": self._list_vps,
             "vps_exec": self._vps_exec,
             "vps_exec_result": self._vps_exec_result,
         }
 
-    async def call(self, name: str, arguments: dict[str, Any], send: Send) -> types.CallToolResult:
+    async def call(
+        self, name: str, arguments: dict[str, Any], caller: Caller
+    ) -> types.CallToolResult:
         """Carry out one call. Every failure is a result, but for the one below.
 
         Raises:
@@ -94,9 +130,11 @@ class ToolService:
             known = ", ".join(self._calls)
             raise MCPError(types.INVALID_PARAMS, f"Unknown tool: {name[:64]}. Tools: {known}.")
         try:
-            return await self._calls[name](_Arguments(name, arguments), send)
+            return await self._calls[name](_Arguments(name, arguments), caller)
         except ArgumentError as fault:
             return answers.error("argument_invalid", str(fault), "Nothing was sent to HostUp.")
+        except PatternError as fault:
+            return answers.error("pattern_invalid", str(fault), "Nothing was sent to HostUp.")
         except (HostUpError, JournalError) as fault:
             return answers.request_failed(fault)
         except Exception:  # a bug of ours must not end the connection
@@ -107,9 +145,9 @@ class ToolService:
                 "The operator finds the cause in the server's log.",
             )
 
-    async def _list_vps(self, arguments: _Arguments, send: Send) -> types.CallToolResult:
+    async def _list_vps(self, arguments: _Arguments, caller: Caller) -> types.CallToolResult:
         wanted = arguments.read(ListVpsArguments)
-        async with reporting(send, lambda: "asking HostUp for the list"):
+        async with reporting(caller.send, lambda: "asking HostUp for the list"):
             page = await self._client.list_vps(
                 limit=wanted.limit,
                 cursor=wanted.cursor,
@@ -120,15 +158,37 @@ class ToolService:
             self._inventory.note(vps)
         return answers.vps_list(page, self._policies)
 
-    async def _vps_exec(self, arguments: _Arguments, send: Send) -> types.CallToolResult:
+    async def _vps_exec(self, arguments: _Arguments, caller: Caller) -> types.CallToolResult:
         wanted = arguments.read(VpsExecArguments)
+        began = anyio.current_time()
+        permitted = await self._permit(wanted, caller)
+        if isinstance(permitted, types.CallToolResult):
+            return permitted
+        try:
+            job, claim = await self._runner.start(permitted)
+        except KeyConflict as conflict:
+            return answers.key_conflict(conflict.execution)
+        if claim == "unclear":
+            return answers.unclear(job.execution)
+        notes = answers.repeat_note(claim, job.execution)
+        try:
+            return await self._answer(job, wanted.wait_seconds, caller, began=began, notes=notes)
+        except anyio.get_cancelled_exc_class():
+            if claim == "new":
+                job.abandon()
+            raise
+
+    async def _permit(
+        self, wanted: VpsExecArguments, caller: Caller
+    ) -> Order | types.CallToolResult:
+        """The order that a call comes to, or the answer that it is refused with."""
         vps_id, command = wanted.vps_id, wanted.command
         policy = self._policies.by_id(vps_id)
         # What is refused whatever the VPS is costs no request.
         if policy and isinstance(refusal := policy.judge(command), Refusal):
             return answers.refused(refusal, command)
         try:
-            machine = await self._inventory.get(vps_id)
+            machine = await self._look_up(vps_id, self._budget(caller, WAIT_MAX_SECONDS))
         except HostUpError as fault:
             return answers.not_sent(fault, vps_id, (policy or self._policies.default).label)
         policy = policy or self._policies.find(vps_id, machine.name)
@@ -137,15 +197,37 @@ class ToolService:
         verdict = policy.judge(command)
         if isinstance(verdict, Refusal):
             return answers.refused(verdict, command)
-        job = await self._runner.start(vps_id, verdict)
-        try:
-            return await self._answer(job, wanted.wait_seconds, send)
-        except anyio.get_cancelled_exc_class():
-            job.abandon()
-            raise
+        key = wanted.idempotency_key or None
+        return Order(vps_id, verdict, key, machine.service_status)
 
-    async def _vps_exec_result(self, arguments: _Arguments, send: Send) -> types.CallToolResult:
+    def _budget(self, caller: Caller, wait_seconds: float) -> float:
+        return budget_seconds(caller.client_name, wait_seconds, self._limits.client_seconds)
+
+    async def _look_up(self, vps_id: str, seconds: float) -> Machine:
+        """What the VPS is; the question whether it takes commands is asked beside that.
+
+        Raises:
+            HostUpError: it cannot be found out, or not in so many seconds.
+        """
+        found: Machine | HostUpError = TimedOut(
+            "HostUp did not say in time which VPS this is.", "Try again a little later."
+        )
+        with anyio.move_on_after(seconds):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._runner.look_ahead, vps_id)
+                try:
+                    found = await self._inventory.get(vps_id)
+                except HostUpError as error:
+                    found = error  # raised below, outside the group that would wrap it
+        if isinstance(found, HostUpError):
+            raise found
+        return found
+
+    async def _vps_exec_result(self, arguments: _Arguments, caller: Caller) -> types.CallToolResult:
         wanted = arguments.read(VpsExecResultArguments)
+        if wanted.tail_lines and (wanted.offset or wanted.grep):
+            raise ArgumentError("tail_lines goes without offset and without grep.")
+        view = View.of(wanted)
         if wanted.exec_id:
             execution = await self._runner.get(wanted.exec_id)
             if execution is None:
@@ -161,14 +243,37 @@ class ToolService:
             job = await self._runner.follow(wanted.vps_id, wanted.pid)
         else:
             raise ArgumentError("exec_id is required, or vps_id and pid together.")
-        return await self._answer(job, wanted.wait_seconds, send, ask_now=True)
+        return await self._answer(job, wanted.wait_seconds, caller, view=view, ask_now=True)
 
     async def _answer(
-        self, job: Job, wait_seconds: int, send: Send, *, ask_now: bool = False
+        self,
+        job: Job,
+        wait_seconds: int,
+        caller: Caller,
+        *,
+        began: float | None = None,
+        view: View | None = None,
+        notes: tuple[str, ...] = (),
+        ask_now: bool = False,
     ) -> types.CallToolResult:
-        async with reporting(send, job.describe):
-            await job.wait(wait_seconds, ask_now=ask_now)
-        return answers.execution(job, self._runner, self._max_characters)
+        now = anyio.current_time()
+        spent = 0.0 if began is None else now - began
+        budget = max(0.0, self._budget(caller, wait_seconds) - spent)
+        longest = max(0.0, self._budget(caller, START_SECONDS) - spent)
+        async with reporting(caller.send, job.describe):
+            await job.wait(budget, ask_now=ask_now, start_seconds=longest)
+        job.execution = await self._runner.shown(job.execution)
+        waited = max(anyio.current_time() - now, budget)
+        telling = answers.Telling(
+            elapsed=self._runner.elapsed(job.execution),
+            again=self._runner.suggest(job.execution, waited),
+            view=view or View(),
+            window_bytes=self._limits.window_bytes,
+            notes=notes,
+        )
+        answer = await anyio.to_thread.run_sync(answers.execution, job, telling)
+        await self._runner.told(job.execution)
+        return answer
 
 
 class _Arguments:
@@ -202,9 +307,9 @@ def build(service: ToolService, policies: Policies) -> Server[Any]:
     async def call_tool(
         context: _Context, params: types.CallToolRequestParams
     ) -> types.CallToolResult:
-        return await service.call(
-            params.name, params.arguments or {}, context.session.report_progress
-        )
+        told = context.session.client_params
+        caller = Caller(context.session.report_progress, told.client_info.name if told else None)
+        return await service.call(params.name, params.arguments or {}, caller)
 
     async def list_resources(
         _context: _Context, _params: types.PaginatedRequestParams | None

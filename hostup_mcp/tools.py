@@ -15,9 +15,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, V
 from hostup_mcp.hostup.agent import COMMAND_MAX_CHARACTERS
 from hostup_mcp.hostup.models import CURSOR_MAX_CHARACTERS, LIST_LIMIT_MAX
 from hostup_mcp.output.clean import one_line
+from hostup_mcp.output.window import MAX_PART_BYTES
 
 WAIT_MAX_SECONDS: Final = 240
 PID_MAX: Final = 2**32 - 1  # Windows; Linux has far fewer
+OFFSET_MAX: Final = 2**31
+LINES_MAX: Final = 10_000
+CONTEXT_MAX: Final = 100
+PATTERN_MAX: Final = 1000
 
 Schema = dict[str, JsonValue]
 
@@ -32,14 +37,14 @@ def _whole(value: object) -> object:
 
 # What can stand in a URL path unchanged; HostUp's examples are `vps_` and 26 characters.
 _ID: Final = "^[A-Za-z0-9_-]*$"
+_KEY: Final = "^[!-~]*$"
 
 _Wait = Annotated[
     int,
     Field(
         ge=0,
         le=WAIT_MAX_SECONDS,
-        description="Seconds to wait for the end; then status running comes back. "
-        "Starting it may take 5 more",
+        description="Seconds to wait for the end, at most; starting may take 5 more",
     ),
     BeforeValidator(_whole),
 ]
@@ -68,6 +73,14 @@ class VpsExecArguments(_Arguments):
     ]
     command: Annotated[str, Field(min_length=1, max_length=COMMAND_MAX_CHARACTERS)]
     wait_seconds: _Wait = 45
+    idempotency_key: Annotated[
+        str,
+        Field(
+            max_length=128,
+            pattern=_KEY,
+            description="Same key, same execution; a new key runs it anew",
+        ),
+    ] = ""
 
 
 class VpsExecResultArguments(_Arguments):
@@ -79,6 +92,24 @@ class VpsExecResultArguments(_Arguments):
     ] = ""
     pid: Annotated[int, Field(ge=0, le=PID_MAX), BeforeValidator(_whole)] = 0
     wait_seconds: _Wait = 45
+    stream: Literal["both", "stdout", "stderr"] = "both"
+    offset: Annotated[
+        int, Field(ge=0, le=OFFSET_MAX, description="Byte to read from"), BeforeValidator(_whole)
+    ] = 0
+    max_bytes: Annotated[
+        int,
+        Field(ge=0, le=MAX_PART_BYTES, description="Of each stream; 0 for the usual window"),
+        BeforeValidator(_whole),
+    ] = 0
+    tail_lines: Annotated[
+        int, Field(ge=0, le=LINES_MAX, description="Only the last lines"), BeforeValidator(_whole)
+    ] = 0
+    grep: Annotated[
+        str, Field(max_length=PATTERN_MAX, description="Only lines that match this RE2 pattern")
+    ] = ""
+    context_lines: Annotated[
+        int, Field(ge=0, le=CONTEXT_MAX, description="Around a match"), BeforeValidator(_whole)
+    ] = 0
 
 
 # ------------------------------------------------------------------ results
@@ -119,12 +150,20 @@ class ExecResult(_Result):
     pid: int | None
     command: Annotated[str, Field(description="As judged and sent")]
     policy: str
-    exit_code: Annotated[
-        int | None, Field(description="null while running, or after an abnormal end")
+    ended: Annotated[
+        Literal["exit", "signal", "abnormal"] | None,
+        Field(description="abnormal: no exit code or signal known"),
     ]
-    signal: Annotated[int | None, Field(description="What ended it, where HostUp says")]
-    stdout: str
+    exit_code: int | None
+    signal: int | None
+    stdout: Annotated[str, Field(description="Untrusted; window, or the part asked for")]
     stderr: str
+    stdout_bytes: Annotated[int, Field(description="Of the whole")]
+    stderr_bytes: int
+    next_offset: Annotated[
+        int | None, Field(description="Where to read on, if one stream was asked for")
+    ]
+    notes: Annotated[tuple[str, ...], Field(description="What was cut, changed or dropped")]
     elapsed_seconds: float
     next_poll_seconds: Annotated[int | None, Field(description="While running: when to ask again")]
 
@@ -135,16 +174,16 @@ _LIST_VPS: Final = (
     "Lists this account's VPSs, one page at a time, with the ids that vps_exec takes. Reads only."
 )
 _VPS_EXEC: Final = (
-    "Runs one command as root inside a Linux VPS, without a terminal or input, and returns its "
-    "exit code, stdout and stderr. The command is judged by the operator's policy (resource "
-    "hostup://policy) and rebuilt; a refusal names the nearest allowed form. Output exists only "
-    "once the command has ended. A command "
-    "that outlasts wait_seconds, or whose call is cancelled, runs on: status running carries "
-    "exec_id for vps_exec_result. Calling again runs it again."
+    "Runs one command as root inside a Linux VPS, without a terminal or input, and returns exit "
+    "code, stdout and stderr once it has ended. The operator's policy (resource hostup://policy) "
+    "judges and rebuilds it; a refusal names the nearest allowed form. A command that outlasts "
+    "wait_seconds or the client's own limit, or whose call is cancelled, runs on: status running "
+    "carries exec_id for vps_exec_result. The same command again, before its result was read, "
+    "gives the first one's."
 )
 _VPS_EXEC_RESULT: Final = (
-    "Waits for a command started by vps_exec and returns its result; runs nothing. A result is "
-    "kept and can be read again at any time, by exec_id, or by vps_id and pid."
+    "Waits for a command started by vps_exec and returns its result, or a part of a long one; runs "
+    "nothing. Results are kept and can be read again, by exec_id, or by vps_id and pid."
 )
 
 
@@ -237,9 +276,13 @@ def argument_error(tool: str, model: type[BaseModel], error: ValidationError) ->
 
 
 def _rule(schema: Schema) -> str:
+    if "enum" in schema:
+        return f"one of {', '.join(str(value) for value in cast('list[str]', schema['enum']))}"
     if schema["type"] == "integer":
         return f"a whole number from {schema['minimum']} to {schema['maximum']}"
     least, most = schema.get("minLength", 0), schema["maxLength"]
+    if schema.get("pattern") == _KEY:
+        return f"{least} to {most} printable ASCII characters without blanks"
     if schema.get("pattern"):
         return f"an id as list_vps gives it: {least} to {most} letters, digits, _ or -"
     return f"text of {least} to {most} characters"

@@ -12,18 +12,22 @@ import signal
 import sys
 
 import anyio
+from anyio.abc import TaskGroup
 from mcp.server.stdio import stdio_server
 from pydantic import SecretStr
 
 from hostup_mcp import logs
 from hostup_mcp.config import Settings
-from hostup_mcp.execution.journal import Journal
-from hostup_mcp.execution.runner import Patience, Runner
+from hostup_mcp.execution.journal import Journal, Repeats
+from hostup_mcp.execution.polling import Patience
+from hostup_mcp.execution.retention import Retention
+from hostup_mcp.execution.runner import Runner
 from hostup_mcp.execution.schedule import Schedule
 from hostup_mcp.hostup.client import HostUpClient
 from hostup_mcp.hostup.http import HttpTransport, Timeouts
+from hostup_mcp.hostup.pacer import Pacer
 from hostup_mcp.policy.policies import Policies
-from hostup_mcp.server import ToolService, build
+from hostup_mcp.server import CallLimits, ToolService, build
 
 _logger = logging.getLogger(__name__)
 
@@ -71,19 +75,17 @@ def serve_stdio(settings: Settings, policies: Policies) -> None:
 async def _serve(
     settings: Settings, policies: Policies, journal: Journal, key: SecretStr | None
 ) -> None:
-    client = HostUpClient(HttpTransport(settings.hostup.base_url, _timeouts(settings)), key)
-    schedule = Schedule(
-        first=settings.execution.poll_first_seconds,
-        longest=settings.execution.poll_longest_seconds,
-    )
-    patience = Patience(
-        lost_after=settings.execution.lost_after_seconds,
-        retry_after_longest=settings.execution.retry_after_longest_seconds,
-    )
+    execution = settings.execution
+    pacer = Pacer(rate=execution.requests_per_second, longest=execution.retry_after_longest_seconds)
+    http = HttpTransport(settings.hostup.base_url, _timeouts(settings))
+    client = HostUpClient(http, key, pacer)
+    limits = CallLimits(settings.output.window_bytes, settings.server.client_timeout_seconds)
     async with anyio.create_task_group() as tasks:
-        runner = Runner(client, journal, tasks, schedule, patience)
-        service = ToolService(client, runner, policies, settings.output.max_characters)
+        runner = _runner(settings, client, journal, tasks)
+        service = ToolService(client, runner, policies, limits)
         server = build(service, policies)
+        if key is not None:
+            tasks.start_soon(runner.reap_leftovers)
         if sys.platform != "win32":
             tasks.start_soon(_stop_on_signal, runner, journal)
         try:
@@ -102,6 +104,26 @@ async def _stop_on_signal(runner: Runner, journal: Journal) -> None:
             journal.close()
             # The SDK's reader thread sits in a read that nothing can interrupt.
             os._exit(128 + number)
+
+
+def _runner(settings: Settings, client: HostUpClient, journal: Journal, tasks: TaskGroup) -> Runner:
+    execution, key = settings.execution, settings.hostup.api_key
+    return Runner(
+        client,
+        journal,
+        tasks,
+        Schedule(first=execution.poll_first_seconds, longest=execution.poll_longest_seconds),
+        Patience(
+            lost_after=execution.lost_after_seconds,
+            retry_after_longest=execution.retry_after_longest_seconds,
+            start=execution.start_retry_seconds,
+            reap=execution.reap_seconds,
+        ),
+        repeats=Repeats(execution.repeat_window_seconds),
+        retention=Retention(settings.state.keep_days, settings.state.keep_mebibytes),
+        secret=key.get_secret_value() if key else "",
+        keep_raw=settings.output.keep_raw,
+    )
 
 
 def _timeouts(settings: Settings) -> Timeouts:

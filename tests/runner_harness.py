@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import anyio
+import mcp_types as types
 from pydantic import SecretStr
 
-from hostup_mcp.execution.journal import Journal, JournalError
-from hostup_mcp.execution.runner import Patience, Runner
+from hostup_mcp.execution.database import JournalError
+from hostup_mcp.execution.journal import Journal, Repeats
+from hostup_mcp.execution.polling import Patience
+from hostup_mcp.execution.runner import Order, Runner
 from hostup_mcp.execution.schedule import Schedule
 from hostup_mcp.hostup.client import HostUpClient
 from hostup_mcp.hostup.http import HttpTransport, Timeouts
+from hostup_mcp.hostup.pacer import Pacer
 from hostup_mcp.policy.judge import ApprovedCommand
 from hostup_mcp.policy.policies import Policies, PolicyData
+from hostup_mcp.server import Caller, CallLimits, ToolService
 from tests.scripted_api import Answer, Received, ScriptedApi, json_answer
 
 VPS = "vps_1"
+KEY = "some_key_123"
 DONE = json_answer({"exited": True, "exitCode": 0, "stdout": "out"})
 Script = Callable[[Received], Answer]
 POLICY = Policies(PolicyData()).default
@@ -48,19 +58,106 @@ def flow(
     return script
 
 
+def order(text: str = "uptime", key: str | None = None, vps_id: str = VPS) -> Order:
+    return Order(vps_id, approved(text), key)
+
+
+REPEATS = Repeats()
+PATIENCE = Patience(lost_after=1.0, retry_after_longest=3.0, start=3.0)
+
+
+def client_of(url: str) -> HostUpClient:
+    http = HttpTransport(url, Timeouts(read=2, total=5))
+    return HostUpClient(http, SecretStr(KEY), Pacer(longest=3.0))
+
+
 @asynccontextmanager
 async def running(
-    api: ScriptedApi, journal: Journal, clock: Callable[[], float] = time.time
+    api: ScriptedApi,
+    journal: Journal,
+    clock: Callable[[], float] = time.time,
+    repeats: Repeats | None = None,
+    patience: Patience = PATIENCE,
+    schedule: Schedule | None = None,
+    client: HostUpClient | None = None,
+    **more: Any,
 ) -> AsyncGenerator[Runner]:
-    http = HttpTransport(api.url, Timeouts(read=2, total=5))
-    client = HostUpClient(http, SecretStr("some_key_123"))
+    client, more = client or client_of(api.url), {"repeats": repeats, "clock": clock, **more}
     async with anyio.create_task_group() as tasks:
-        runner = Runner(client, journal, tasks, Schedule(), Patience(1.0, 3.0), clock)
+        runner = Runner(client, journal, tasks, schedule or Schedule(), patience, **more)
         try:
             yield runner
         finally:
             await runner.aclose()
         tasks.cancel_scope.cancel()
+
+
+ACTING: ContextVar[str] = ContextVar("ACTING")
+"""Whom the journal takes the running code for, where a test plays several processes."""
+
+
+@contextmanager
+def processes(*owners: str) -> Generator[None]:
+    """Let the code run as one of these processes, by `ACTING`; at first as the first of them."""
+    acting = ACTING.set(owners[0])
+    with ExitStack() as stack:
+        for module in ("journal", "polling", "runner"):
+            name = f"hostup_mcp.execution.{module}.current_owner"
+            stack.enter_context(patch(name, ACTING.get))
+        yield
+    ACTING.reset(acting)
+
+
+@contextmanager
+def another_process() -> Generator[subprocess.Popen[bytes]]:
+    """A process that is there, and does nothing; a test may kill it."""
+    with subprocess.Popen(["sleep", "600"]) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+async def _send_nothing(progress: float, total: None, message: str) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Tools:
+    """The tools, as a client of some name calls them."""
+
+    service: ToolService
+    client_name: str | None
+
+    async def call(self, name: str, **arguments: Any) -> types.CallToolResult:
+        return await self.service.call(name, arguments, Caller(_send_nothing, self.client_name))
+
+    async def exec(self, command: str = "uptime", **more: Any) -> types.CallToolResult:
+        return await self.call("vps_exec", **{"vps_id": VPS, "command": command, **more})
+
+
+@asynccontextmanager
+async def tools(
+    api: ScriptedApi,
+    journal: Journal,
+    *,
+    client_name: str | None = "claude-ai",
+    repeats: Repeats | None = REPEATS,
+    **more: Any,
+) -> AsyncGenerator[Tools]:
+    """The tools in this process, with the settings' defaults for repeats."""
+    client = client_of(api.url)
+    async with running(api, journal, repeats=repeats, client=client, **more) as runner:
+        service = ToolService(client, runner, Policies(PolicyData()), CallLimits())
+        yield Tools(service, client_name)
+
+
+def polls(api: ScriptedApi) -> int:
+    return sum("pid=" in request.path for request in api.received)
+
+
+def starts(api: ScriptedApi) -> int:
+    return sum(request.method == "POST" for request in api.received)
 
 
 def refusing(method: Callable[..., Any], times: int) -> Callable[..., Any]:

@@ -17,11 +17,16 @@ from mcp.client.stdio import stdio_client
 
 LEGACY = "2025-11-25"
 MODERN = "2026-07-28"
+CLIENT_TIMEOUT = "HOSTUP_MCP__SERVER__CLIENT_TIMEOUT_SECONDS"
 
 
 def environment(base_url: str, api_key: str, state: Path, **more: str) -> dict[str, str]:
-    """The server's environment: its own home, its own state."""
+    """The server's environment: its own home, its own state, and a client that waits for 60 s.
+
+    With `CLIENT_TIMEOUT` empty in `more`, the client's name decides that, as it does by default.
+    """
     return {
+        CLIENT_TIMEOUT: "60",
         "HOSTUP_BASE_URL": base_url,
         "HOSTUP_API_KEY": api_key,
         "HOSTUP_MCP_STATE_DIR": str(state),
@@ -103,8 +108,8 @@ class RawClient:
         self.lines.append(line)
         return cast("dict[str, Any]", json.loads(line))
 
-    def initialize(self) -> dict[str, Any]:
-        info = {"name": "raw", "version": "1"}
+    def initialize(self, name: str = "raw") -> dict[str, Any]:
+        info = {"name": name, "version": "1"}
         params = {"protocolVersion": LEGACY, "capabilities": {}, "clientInfo": info}
         answer = self.request("initialize", params)
         self.send(b'{"jsonrpc": "2.0", "method": "notifications/initialized"}')

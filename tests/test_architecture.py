@@ -51,13 +51,13 @@ def test_only_one_module_knows_the_http_library(root: Path) -> None:
     assert users == [HTTP]
 
 
-def test_only_the_runner_starts_commands(root: Path) -> None:
+def test_commands_are_started_in_one_place(root: Path) -> None:
     callers = [
         name
         for name, tree in modules(root).items()
         if any(isinstance(n, ast.Attribute) and n.attr == "start_command" for n in ast.walk(tree))
     ]
-    assert callers == ["hostup_mcp/execution/runner.py"]
+    assert callers == ["hostup_mcp/execution/starting.py"]
 
 
 def test_nothing_prints_and_no_module_is_too_long(root: Path) -> None:

@@ -14,7 +14,10 @@ from pathlib import Path
 import pytest
 
 from hostup_mcp import demo
+from hostup_mcp.sandbox import lingering
 from hostup_mcp.sandbox.guests import AbsentGuest
+from hostup_mcp.sandbox.lingering import Lingering
+from hostup_mcp.sandbox.serving import Sandbox, fleet
 from tests.stdio_client import RawClient, environment
 
 
@@ -138,17 +141,47 @@ def test_the_sandbox_tells_how_to_use_it_and_what_it_does(number: signal.Signals
     assert re.search(r"export HOSTUP_API_KEY=sandbox_\S+\n", shown)
 
 
+class Standing(Lingering):
+    """A sandbox in this process, which a demo need not stop."""
+
+    def stop(self) -> None:
+        pass
+
+
 def test_the_demo_fails_when_a_step_fails(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A demo that cannot fail shows nothing."""
+    dead = AbsentGuest("VM is not running", vm_running=False)
+    with Sandbox(fleet(dead)) as sandbox:
 
-    def dead(_kind: str) -> AbsentGuest:
-        return AbsentGuest("VM is not running", vm_running=False)
+        def standing(*_: object) -> Lingering:
+            url, key = sandbox.base_url, sandbox.api_key
+            return Standing(pid=0, base_url=url, api_key=key, description="A dead one.")
 
-    monkeypatch.setattr(demo, "make_guest", dead)
-    assert demo.run_demo("local") == 1
+        monkeypatch.setattr(lingering, "start", standing)
+        assert demo.run_demo("local") == 1
     out, err = capsys.readouterr()
-    assert "vps_unavailable" in out
+    assert "vps_off: The VPS is off." in out
     assert "The demo failed: uname -a came back as an error" in err
     assert "All of it worked" not in out
+
+
+def test_a_demo_that_was_killed_shows_its_commands_result_when_it_is_started_again() -> None:
+    command = [sys.executable, "-m", "hostup_mcp", "demo", "--guest", "local"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout
+        handle = None
+        for line in first.stdout:
+            if handle := re.search(r"1 s: running as pid \d+, .*; exec_id (exec_\w+)", line):
+                break
+        first.kill()
+    assert handle
+    again = subprocess.run(command, capture_output=True, text=True, check=False, timeout=80)
+    assert again.returncode == 0, again.stdout + again.stderr
+    taken_up = again.stdout.partition("3. list_vps")[0]
+    assert "An earlier demo was cut off" in taken_up
+    assert f"exec_id: {handle[1]}" in taken_up
+    assert "exit code 0" in taken_up
+    assert "command: sleep 5 && date -u" in taken_up
+    assert "All of it worked" in again.stdout

@@ -62,9 +62,9 @@ def test_the_variables_with_a_name_of_their_own(tmp_path: Path) -> None:
 
 
 def test_any_key_from_the_environment() -> None:
-    env = {"HOSTUP_MCP__OUTPUT__MAX_CHARACTERS": "2000", "HOSTUP_MCP__SERVER__LOG_LEVEL": "info"}
+    env = {"HOSTUP_MCP__OUTPUT__WINDOW_BYTES": "2000", "HOSTUP_MCP__SERVER__LOG_LEVEL": "info"}
     settings = load({}, env)
-    assert (settings.output.max_characters, settings.server.log_level) == (2000, "info")
+    assert (settings.output.window_bytes, settings.server.log_level) == (2000, "info")
 
 
 def test_an_empty_variable_is_not_set() -> None:
@@ -107,7 +107,12 @@ def test_the_key_is_not_shown() -> None:
         ("[hostup]\nread_timeout_seconds = nan", ["= nan", "from 1 to"]),
         ("[hostup]\nread_timeout_seconds = true", ["= True", "from 1 to"]),
         ("[hostup]\nbase_url = 2026-01-01", ["base_url", "https://HOST"]),
-        ("[output]\nmax_characters = 10.5", ["= 10.5", "a whole number from 1000 to 200000"]),
+        ("[output]\nwindow_bytes = 10.5", ["= 10.5", "a whole number from 1024 to 65536"]),
+        ("[output]\nkeep_raw = 1", ["output.keep_raw = 1", "true or false"]),
+        ("[state]\nkeep_days = 0", ["state.keep_days = 0", "from 0.01 to 3650"]),
+        ("[server]\nclient_timeout_seconds = 1", ["= 1 is not", "seconds from 2 to 3600"]),
+        ("[execution]\nrequests_per_second = 0", ["= 0 is not", "a number up to 1000"]),
+        ("[execution]\nrepeat_window_seconds = -1", ["= -1 is not", "from 0 to 86400"]),
         ("[server]\nlog_level = 'loud'", ["= 'loud'", '"debug", "info", "warning" or "error"']),
         (f"[hostup]\napi_key = '{KEY} x'", ["hostup.api_key = (not shown)", "printable ASCII"]),
         ("[hostup]\napi_key = 5", ["hostup.api_key = (not shown)"]),
@@ -128,15 +133,15 @@ def test_a_file_that_cannot_be_understood(tmp_path: Path, content: str, parts: l
 
 
 def test_a_wrong_file_stops_even_where_the_environment_is_stronger(tmp_path: Path) -> None:
-    config = write(tmp_path / "c.toml", "[output]\nmax_characters = 5")
-    assert "max_characters = 5" in stop({"HOSTUP_MCP__OUTPUT__MAX_CHARACTERS": "2000"}, config)
+    config = write(tmp_path / "c.toml", "[output]\nwindow_bytes = 5")
+    assert "window_bytes = 5" in stop({"HOSTUP_MCP__OUTPUT__WINDOW_BYTES": "2000"}, config)
 
 
 @pytest.mark.parametrize(
     ("name", "value", "parts"),
     [
-        ("HOSTUP_MCP__OUTPUT__MAX_CHARACTERS", "many", ["'many'", "a whole number"]),
-        ("HOSTUP_MCP__OUTPUT__SIZE", "1", ["no key 'size' (value: '1')", "max_characters"]),
+        ("HOSTUP_MCP__OUTPUT__WINDOW_BYTES", "many", ["'many'", "a whole number"]),
+        ("HOSTUP_MCP__OUTPUT__SIZE", "1", ["no key 'size' (value: '1')", "window_bytes, keep_raw"]),
         ("HOSTUP_MCP__OUT__SIZE", "1", ["no section 'out'", "Sections are"]),
         ("HOSTUP_MCP__OUT", "1", ["no section 'out'"]),
         ("HOSTUP_BASE_URL", "http://cloud.hostup.se", ["hostup.base_url", "https://HOST"]),

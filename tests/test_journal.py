@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import sqlite3
 import stat
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostup_mcp.execution.journal import Journal, JournalError
-from hostup_mcp.execution.records import Completed, Ended, Intended, Running, Sent
+from hostup_mcp.execution.database import (
+    _STEPS,  # pyright: ignore[reportPrivateUsage]
+    JournalError,
+)
+from hostup_mcp.execution.journal import Journal, Repeats
+from hostup_mcp.execution.records import Completed, Ended, Intended, Running, Sent, Stream
 
 VPS = "vps_1"
 
@@ -31,7 +36,7 @@ def test_a_whole_life_is_read_again_after_each_step(path: Path) -> None:
         other.close()
         return found
 
-    execution = journal.intend(VPS, "uptime", "diagnostics@0")
+    execution = journal.intend(VPS, "uptime", "diagnostics@0").execution
     assert execution.state == Intended()
     assert reread() == execution
     now = 1001.0
@@ -42,8 +47,10 @@ def test_a_whole_life_is_read_again_after_each_step(path: Path) -> None:
     assert execution.state == Running(1001.0, 42)
     assert reread() == execution
     now = 1005.0
-    execution = journal.complete(execution, exit_code=3, signal=None, stdout="o", stderr="e")
-    assert execution.state == Completed(1001.0, 1005.0, 42, 3, None, "o", "e")
+    execution = journal.complete(
+        execution, exit_code=3, signal=None, stdout=Stream("o"), stderr=Stream("e")
+    )
+    assert execution.state == Completed(1001.0, 1005.0, 42, 3, None, Stream("o"), Stream("e"))
     assert reread() == execution
     assert journal.find(VPS, 42) == execution
     journal.close()
@@ -55,24 +62,31 @@ def test_any_output_survives(
 ) -> None:
     journal = Journal(tmp_path_factory.mktemp("journal") / "j")
     execution = journal.mark_running(
-        journal.mark_sent(journal.intend(VPS, "x", "diagnostics@0")), 1
+        journal.mark_sent(journal.intend(VPS, "x", "diagnostics@0").execution), 1
     )
-    journal.complete(execution, exit_code=code, signal=None, stdout=text, stderr=text)
+    journal.complete(
+        execution, exit_code=code, signal=None, stdout=Stream(text), stderr=Stream(text)
+    )
     found = journal.get(execution.exec_id)
     assert found
     assert isinstance(found.state, Completed)
-    assert (found.state.stdout, found.state.stderr, found.state.exit_code) == (text, text, code)
+    assert (found.state.stdout.text, found.state.stderr.text) == (text, text)
+    assert found.state.exit_code == code
     journal.close()
 
 
 def test_nothing_overwrites_a_result(path: Path) -> None:
     journal = Journal(path)
     execution = journal.mark_running(
-        journal.mark_sent(journal.intend(VPS, "x", "diagnostics@0")), 1
+        journal.mark_sent(journal.intend(VPS, "x", "diagnostics@0").execution), 1
     )
-    done = journal.complete(execution, exit_code=0, signal=None, stdout="first", stderr="")
+    done = journal.complete(
+        execution, exit_code=0, signal=None, stdout=Stream("first"), stderr=Stream("")
+    )
     for late in (
-        journal.complete(execution, exit_code=1, signal=None, stdout="second", stderr=""),
+        journal.complete(
+            execution, exit_code=1, signal=None, stdout=Stream("second"), stderr=Stream("")
+        ),
         journal.end(execution, "lost", code="c", message="m", advice="a"),
         journal.mark_running(execution, 2),
     ):
@@ -83,10 +97,10 @@ def test_nothing_overwrites_a_result(path: Path) -> None:
 def test_an_end_without_a_result_keeps_its_reason(path: Path) -> None:
     journal = Journal(path, lambda: 5.0)
     execution = journal.mark_running(
-        journal.mark_sent(journal.intend(VPS, "x", "diagnostics@0")), 7
+        journal.mark_sent(journal.intend(VPS, "x", "diagnostics@0").execution), 7
     )
     ended = journal.end(execution, "lost", code="c", message="m", advice="a")
-    assert ended.state == Ended("lost", 5.0, 7, "c", "m", "a")
+    assert ended.state == Ended("lost", 5.0, 5.0, 7, "c", "m", "a")
     assert ended.pid == 7
     journal.close()
 
@@ -94,8 +108,12 @@ def test_an_end_without_a_result_keeps_its_reason(path: Path) -> None:
 def test_the_newest_command_with_a_pid_is_found(path: Path) -> None:
     times = iter(range(1000, 2000))
     journal = Journal(path, lambda: float(next(times)))
-    old = journal.mark_running(journal.mark_sent(journal.intend(VPS, "old", "diagnostics@0")), 5)
-    new = journal.mark_running(journal.mark_sent(journal.intend(VPS, "new", "diagnostics@0")), 5)
+    old = journal.mark_running(
+        journal.mark_sent(journal.intend(VPS, "old", "diagnostics@0").execution), 5
+    )
+    new = journal.mark_running(
+        journal.mark_sent(journal.intend(VPS, "new", "diagnostics@0").execution), 5
+    )
     found = journal.find(VPS, 5)
     assert found
     assert found.exec_id == new.exec_id != old.exec_id
@@ -105,7 +123,7 @@ def test_the_newest_command_with_a_pid_is_found(path: Path) -> None:
 
 def test_handles_are_unguessable_and_differ(path: Path) -> None:
     journal = Journal(path)
-    handles = {journal.intend(VPS, "x", "diagnostics@0").exec_id for _ in range(50)}
+    handles = {journal.intend(VPS, "x", "diagnostics@0").execution.exec_id for _ in range(50)}
     assert len(handles) == 50
     assert {len(handle) for handle in handles} == {len("exec_") + 26}
     journal.close()
@@ -119,7 +137,7 @@ def test_only_the_user_may_read_it(path: Path) -> None:
 
 def test_it_is_written_through_to_the_disk(path: Path) -> None:
     journal = Journal(path)
-    database = journal._db  # pyright: ignore[reportPrivateUsage]
+    database = journal.database._connection  # pyright: ignore[reportPrivateUsage]
     assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert database.execute("PRAGMA synchronous").fetchone() == (2,)
     journal.close()
@@ -138,6 +156,32 @@ def test_what_cannot_be_used_is_a_clear_error(tmp_path: Path) -> None:
     database.close()
     with pytest.raises(JournalError, match="newer version"):
         Journal(newer)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_journal_of_an_earlier_version_is_read_and_goes_on(path: Path, version: int) -> None:
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path, isolation_level=None)) as old:
+        # What those versions wrote; the first knew no policy.
+        old.executescript(_STEPS[0].replace("policy TEXT NOT NULL," if version == 1 else "\0", ""))
+        row = {
+            "exec_id": "exec_old", "vps_id": VPS, "command": "uptime", "created_at": 1.0,
+            "owner": "1:2", "state": "completed", "sent_at": 1.0, "finished_at": 2.0, "pid": 7,
+            "exit_code": 0, "stdout": b"out", "stderr": b"", "policy": "p@0",
+        }  # fmt: skip
+        names = ", ".join(list(row)[: None if version > 1 else -1])
+        marks = f":{names}".replace(", ", ", :")
+        old.execute(f"INSERT INTO executions ({names}) VALUES ({marks})", row)  # noqa: S608
+        old.execute(f"PRAGMA user_version = {version}")
+    for _ in range(2):
+        journal = Journal(path)
+        found = journal.get("exec_old")
+        assert found
+        assert found.state == Completed(1.0, 2.0, 7, 0, None, Stream("out"), Stream(""))
+        assert (found.policy, found.read_at) == ("p@0" if version > 1 else "", None)
+        again = journal.intend(VPS, "uptime", "p@0", repeats=Repeats(60), key=None)
+        assert again.claim in ("new", "repeat")
+        journal.close()
 
 
 def test_a_closed_journal_is_an_error_and_not_a_crash(path: Path) -> None:

@@ -95,9 +95,17 @@ async def test_text_and_structured_content_each_carry_everything(
             "vps_exec", {"vps_id": WEB, "command": "sleep 2", "wait_seconds": 0}
         )
     shown = text(result)
-    for name, value in facts(result).items():
-        if name not in ("stderr", "signal", "next_poll_seconds"):
-            assert str(value).strip() in shown, name
+    told = facts(result)
+    for stream in ("stdout", "stderr"):
+        # All of it is shown; a part has its totals in a note.
+        assert told.pop(f"{stream}_bytes") == len(told[stream].encode())
+    assert told.pop("notes") == []
+    assert not told.pop("stderr")
+    for name, value in told.items():
+        assert value is None or str(value).strip() in shown, name
+    assert {name for name, value in told.items() if value is None} == {
+        "signal", "next_offset", "next_poll_seconds",
+    }  # fmt: skip
     for name in ("status", "exec_id", "vps_id", "pid", "command", "next_poll_seconds"):
         assert str(facts(running)[name]) in text(running), name
     shown = text(listed)
@@ -137,11 +145,10 @@ async def test_what_cannot_run_is_an_error_with_text_only(sandbox: Sandbox, tmp_
     for result in (off, mute, refused, gone, never):
         assert result.is_error
         assert result.structured_content is None
-    assert text(off).startswith(
-        "vps_unavailable: The VPS takes no commands now: VM is not running."
-    )
+    assert text(off).startswith("vps_off: The VPS is off. HostUp says: VM is not running.")
     assert "The command was not run." in text(off)
-    assert "QEMU guest agent is not running" in text(mute)
+    assert text(mute).startswith("agent_missing: ")
+    assert "HostUp says: QEMU guest agent is not running." in text(mute)
     assert text(refused).startswith("wrapper: sudo runs another program. ")
     assert "nearest_allowed: df -h" in text(refused)
     assert "status: refused" in text(refused)

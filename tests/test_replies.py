@@ -35,7 +35,13 @@ SECRET = "hk_0123456789"
 def read(status: int, body: bytes | object, **headers: str) -> object:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     names = {name.replace("_", "-"): value for name, value in headers.items()}
-    return replies.read(Reply(status, names, raw), secret=SECRET, scope="write:vm", now=NOW)
+    return replies.read(
+        Reply(status, names, raw),
+        secret=SECRET,
+        scope="write:vm",
+        purpose="starting a command",
+        now=NOW,
+    )
 
 
 def error(status: int, body: bytes | object, **headers: str) -> ReplyError:

@@ -14,7 +14,7 @@ from hostup_mcp.execution.records import (
     Running,
 )
 from hostup_mcp.policy.emit import PROLOGUE
-from tests.runner_harness import DONE, VPS, approved, flow, running
+from tests.runner_harness import DONE, VPS, flow, order, running
 from tests.scripted_api import Answer, ScriptedApi, json_answer, problem
 
 
@@ -27,7 +27,7 @@ async def test_the_request_carries_the_key_and_the_judged_text(
 ) -> None:
     scripted.script = flow()
     async with running(scripted, journal) as runner:
-        job = await runner.start(VPS, approved("  uname \t -a\n"))
+        job, _ = await runner.start(order("  uname \t -a\n"))
         await job.wait(5)
     assert isinstance(job.execution.state, Completed)
     probe, post, poll = scripted.received
@@ -43,10 +43,11 @@ async def test_what_was_not_sent_when_the_caller_left_is_not_sent(
 ) -> None:
     scripted.script = flow(probe_delay=0.3)
     async with running(scripted, journal) as runner:
-        job = await runner.start(VPS, approved())
+        job, _ = await runner.start(order())
         await anyio.sleep(0.1)
         job.abandon()
-        await job.wait(5)
+        with anyio.fail_after(5):
+            await job.done.wait()
     assert isinstance(job.execution.state, Ended)
     assert (job.execution.state.kind, job.execution.state.code) == ("not_started", "cancelled")
     assert [request.method for request in scripted.received] == ["GET"]
@@ -57,13 +58,13 @@ async def test_closing_lets_a_request_under_way_end_and_keeps_its_result(
 ) -> None:
     scripted.script = flow(lambda: Answer(200, DONE.body, delay=0.5))
     async with running(scripted, journal) as runner:
-        job = await runner.start(VPS, approved())
+        job, _ = await runner.start(order())
         while job.polls == 0:  # noqa: ASYNC110 - the runner has no event for it
             await anyio.sleep(0.01)
     found = journal.get(job.execution.exec_id)
     assert found
     assert isinstance(found.state, Completed)
-    assert found.state.stdout == "out"
+    assert found.state.stdout.text == "out"
 
 
 async def test_closing_does_not_wait_for_a_command_that_goes_on(
@@ -71,7 +72,7 @@ async def test_closing_does_not_wait_for_a_command_that_goes_on(
 ) -> None:
     scripted.script = flow(lambda: json_answer({"exited": False}))
     async with running(scripted, journal) as runner:
-        job = await runner.start(VPS, approved())
+        job, _ = await runner.start(order())
         await job.wait(0)
         began = time.monotonic()
     assert time.monotonic() - began < 1
@@ -93,7 +94,7 @@ async def test_a_rate_limit_while_polling_is_waited_for(
 
     scripted.script = flow(poll)
     async with running(scripted, journal) as runner:
-        job = await runner.start(VPS, approved())
+        job, _ = await runner.start(order())
         await job.wait(5, ask_now=True)
     assert isinstance(job.execution.state, Completed)
     assert times[1] - times[0] >= 1
@@ -106,7 +107,7 @@ async def test_a_denial_must_last_before_a_result_is_lost(
     answers = iter([gone, gone, json_answer({"exited": False}), gone, gone, DONE])
     scripted.script = flow(lambda: next(answers))
     async with running(scripted, journal) as runner:
-        job = await runner.start(VPS, approved())
+        job, _ = await runner.start(order())
         await job.wait(5)
     assert isinstance(job.execution.state, Completed)
 
@@ -116,7 +117,7 @@ async def test_an_outage_never_makes_a_result_lost(scripted: ScriptedApi, journa
     broken = Answer(503, b"<html>")
     scripted.script = flow(lambda: DONE if time.monotonic() > until else broken)
     async with running(scripted, journal) as runner:
-        job = await runner.start(VPS, approved())
+        job, _ = await runner.start(order())
         await job.wait(5)
     assert isinstance(job.execution.state, Completed)
 
@@ -167,7 +168,7 @@ async def test_callers_of_one_execution_share_one_poller(
     answers = iter([json_answer({"exited": False})] * 2 + [DONE])
     scripted.script = flow(lambda: next(answers))
     async with running(scripted, journal) as runner:
-        first = await runner.start(VPS, approved())
+        first, _ = await runner.start(order())
         second = await runner.resume(first.execution)
         assert second is first
         await first.wait(5)
@@ -180,7 +181,7 @@ async def test_a_lost_result_that_turns_up_is_kept(scripted: ScriptedApi, journa
     now: Answer = json_answer(problem(500, "internal_error"), 500)
     scripted.script = flow(lambda: now)
     async with running(scripted, journal) as runner:
-        job = await runner.start(VPS, approved())
+        job, _ = await runner.start(order())
         await job.wait(5)
         assert isinstance(job.execution.state, Ended)
         assert job.execution.state.kind == "lost"
@@ -204,7 +205,7 @@ async def test_a_frozen_guest_is_not_a_denial(scripted: ScriptedApi, journal: Jo
     until = time.monotonic() + 1.5
     scripted.script = flow(lambda: DONE if time.monotonic() > until else frozen)
     async with running(scripted, journal) as runner:
-        job = await runner.start(VPS, approved())
+        job, _ = await runner.start(order())
         await job.wait(8)
     assert isinstance(job.execution.state, Completed)
 
@@ -216,7 +217,7 @@ async def test_a_retry_after_of_a_day_is_obeyed_only_up_to_the_limit(
     answers = iter([limited, DONE])
     scripted.script = flow(lambda: next(answers))
     async with running(scripted, journal) as runner:
-        job = await runner.start(VPS, approved())
+        job, _ = await runner.start(order())
         await job.wait(6)
     assert isinstance(job.execution.state, Completed)
 
@@ -226,7 +227,7 @@ async def test_a_reason_that_cannot_be_encoded_is_no_crash(
 ) -> None:
     scripted.script = lambda _: json_answer({"available": False, "reason": "\ud800 broken"})
     async with running(scripted, journal) as runner:
-        job = await runner.start(VPS, approved())
+        job, _ = await runner.start(order())
         await job.wait(5)
     assert isinstance(job.execution.state, Ended)
     assert "\ufffd broken" in job.execution.state.message
@@ -237,7 +238,7 @@ async def test_a_slow_probe_and_a_question_share_one_deadline(
 ) -> None:
     scripted.script = flow(probe_delay=1.5)
     async with running(scripted, journal) as runner:
-        job = await runner.start(VPS, approved())
+        job, _ = await runner.start(order())
         began = time.monotonic()
         await job.wait(0, ask_now=True)
         assert time.monotonic() - began < 5
@@ -252,7 +253,7 @@ async def test_the_hour_of_asking_again_counts_from_the_loss(
     scripted.script = flow(lambda: answer)
     began = time.time()
     async with running(scripted, journal) as runner:
-        job = await runner.start(VPS, approved())
+        job, _ = await runner.start(order())
         await job.wait(5)
     assert isinstance(job.execution.state, Ended)
     answer = DONE

@@ -12,7 +12,8 @@ import anyio.from_thread
 import pytest
 
 from hostup_mcp.execution import owner as owner_module
-from hostup_mcp.execution.journal import Journal, JournalError
+from hostup_mcp.execution.database import JournalError
+from hostup_mcp.execution.journal import Journal
 from hostup_mcp.execution.records import (
     Completed,
     Ended,
@@ -21,7 +22,7 @@ from hostup_mcp.execution.records import (
     Running,
     Sent,
 )
-from tests.runner_harness import VPS, approved, flow, refusing, running
+from tests.runner_harness import VPS, flow, order, refusing, running
 from tests.scripted_api import Answer, Received, ScriptedApi
 
 
@@ -39,7 +40,7 @@ async def test_intent_is_on_disk_before_the_post_and_the_result_before_the_answe
 
     scripted.script = script
     async with running(scripted, journal) as runner:
-        job = await runner.start(VPS, approved())
+        job, _ = await runner.start(order())
         exec_id = job.execution.exec_id
         await job.wait(5)
         assert journal.get(exec_id) == job.execution
@@ -52,7 +53,7 @@ async def test_a_result_that_the_disk_refuses_is_saved_as_soon_as_it_can_be(
     monkeypatch.setattr(journal, "complete", refusing(journal.complete, 4))
     scripted.script = flow()
     async with running(scripted, journal) as runner:
-        job = await runner.start(VPS, approved())
+        job, _ = await runner.start(order())
         await job.wait(1)
         assert job.problem
         assert job.problem.code == "journal_failed"
@@ -68,7 +69,7 @@ async def test_nothing_is_sent_when_the_intent_cannot_be_written(
     scripted.script = flow()
     async with running(scripted, journal) as runner:
         with pytest.raises(JournalError):
-            await runner.start(VPS, approved())
+            await runner.start(order())
     assert scripted.received == []
 
 
@@ -83,11 +84,11 @@ async def test_a_fault_of_ours_ends_one_execution_and_not_the_others(
                 raise ZeroDivisionError
 
             patch.setattr(journal, "mark_running", fail)
-            broken = await runner.start(VPS, approved())
+            broken, _ = await runner.start(order())
             await broken.wait(5)
         assert broken.problem
         assert broken.problem.code == "internal_error"
-        good = await runner.start(VPS, approved())
+        good, _ = await runner.start(order())
         await good.wait(5)
     assert isinstance(good.execution.state, Completed)
 
@@ -102,12 +103,12 @@ async def test_what_was_left_behind_is_told_truthfully_once_its_owner_is_gone(
         "this one": owner_module.current_owner(),
     }
     monkeypatch.setattr("hostup_mcp.execution.journal.current_owner", lambda: names[owner])
-    intended = journal.intend(VPS, "uptime", "diagnostics@0")
-    sent = journal.mark_sent(journal.intend(VPS, "uptime", "diagnostics@0"))
+    intended = journal.intend(VPS, "uptime", "diagnostics@0").execution
+    sent = journal.mark_sent(journal.intend(VPS, "uptime", "diagnostics@0").execution)
     async with running(scripted, journal) as runner:
         for execution, kind in ((intended, "not_started"), (sent, "unknown")):
             job = await runner.resume(execution)
-            await job.wait(0)
+            await job.wait(0, start_seconds=0.5)
             state = job.execution.state
             if owner == "alive":
                 assert state == execution.state
@@ -133,7 +134,7 @@ async def test_a_pid_that_the_disk_refuses_is_kept_until_it_takes_it(
     monkeypatch.setattr(journal, "mark_running", refusing(journal.mark_running, 4))
     scripted.script = flow()
     async with running(scripted, journal) as runner:
-        job = await runner.start(VPS, approved())
+        job, _ = await runner.start(order())
         with anyio.move_on_after(1):
             await job.started.wait()
         assert job.pid == 7
@@ -155,7 +156,7 @@ async def test_a_journal_that_another_process_holds_is_waited_for(
 
     async with running(scripted, journal) as runner, anyio.create_task_group() as tasks:
         tasks.start_soon(release)
-        job = await runner.start(VPS, approved())
+        job, _ = await runner.start(order())
         await job.wait(5)
         other.close()
         assert isinstance(job.execution.state, Completed)
@@ -176,7 +177,7 @@ async def test_a_result_that_the_disk_refuses_once_survives_a_shutdown(
     monkeypatch.setattr(journal, "complete", refuse_once)
     scripted.script = flow()
     async with running(scripted, journal) as runner:
-        job = await runner.start(VPS, approved())
+        job, _ = await runner.start(order())
         await refused.wait()
     found = journal.get(job.execution.exec_id)
     assert found
@@ -197,10 +198,11 @@ async def test_who_leaves_while_the_disk_is_slow_has_nothing_sent(
     monkeypatch.setattr(journal, "mark_sent", slowly)
     scripted.script = flow()
     async with running(scripted, journal) as runner:
-        job = await runner.start(VPS, approved())
+        job, _ = await runner.start(order())
         await reached.wait()
         job.abandon()
-        await job.wait(5)
+        with anyio.fail_after(5):
+            await job.done.wait()
     assert isinstance(job.execution.state, Ended)
     assert (job.execution.state.kind, job.execution.state.code) == ("not_started", "cancelled")
     assert [request.method for request in scripted.received] == ["GET"]
@@ -212,7 +214,7 @@ async def test_an_own_pid_that_is_not_on_disk_yet_is_no_foreign_one(
     monkeypatch.setattr(journal, "mark_running", refusing(journal.mark_running, 2))
     scripted.script = flow()
     async with running(scripted, journal) as runner:
-        job = await runner.start(VPS, approved())
+        job, _ = await runner.start(order())
         with anyio.move_on_after(0.7):
             await job.started.wait()
         assert await runner.follow(VPS, 7) is job

@@ -122,7 +122,8 @@ def test_a_server_that_was_killed_tells_the_truth_when_it_is_back(
     shown = answer["content"][0]["text"]
     assert shown.startswith("interrupted: ")
     assert "status: unknown" in shown
-    assert "Do not send it again" in shown
+    assert "Check whether it ran" in shown
+    assert "to run it again nonetheless, give a new idempotency_key" in shown
     assert [request.method for request in scripted.received].count("POST") == 1
 
 

@@ -31,7 +31,7 @@ def test_the_whole_list_is_pinned_and_small(tmp_path: Path) -> None:
     if os.environ.get("UPDATE_SNAPSHOT"):
         SNAPSHOT.write_text(json.dumps(tools, indent=2) + "\n")
     assert tools == json.loads(SNAPSHOT.read_text())
-    assert len(json.dumps({"tools": tools}, separators=(",", ":"))) <= 5500
+    assert len(json.dumps({"tools": tools}, separators=(",", ":"))) <= 7000
     assert '"title": {' not in json.dumps(tools)
 
 
@@ -60,9 +60,14 @@ def test_the_parameters_are_exactly_those() -> None:
     }
     assert parameters == {
         "list_vps": {"name": "", "primary_ip": "", "limit": 50, "cursor": ""},
-        "vps_exec": {"vps_id": None, "command": None, "wait_seconds": 45},
-        "vps_exec_result": {"exec_id": "", "vps_id": "", "pid": 0, "wait_seconds": 45},
-    }
+        "vps_exec": {
+            "vps_id": None, "command": None, "wait_seconds": 45, "idempotency_key": "",
+        },
+        "vps_exec_result": {
+            "exec_id": "", "vps_id": "", "pid": 0, "wait_seconds": 45, "stream": "both",
+            "offset": 0, "max_bytes": 0, "tail_lines": 0, "grep": "", "context_lines": 0,
+        },
+    }  # fmt: skip
     for tool in tools.values():
         assert tool["inputSchema"]["additionalProperties"] is False
         assert tool["title"]
@@ -90,6 +95,25 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("vps_exec", {"vps_id": WEB, "command": "x", "wait_seconds": 241}, "from 0 to 240."),
     ("vps_exec", {"vps_id": WEB, "command": "x", "wait_seconds": -1}, "from 0 to 240."),
     ("vps_exec", {"vps_id": WEB, "command": "x", "timeout": 5}, "timeout is not an argument of"),
+    ("vps_exec", {"vps_id": WEB, "command": "x", "idempotency_key": "a b"},
+     "idempotency_key must be 0 to 128 printable ASCII characters without blanks."),
+    ("vps_exec", {"vps_id": WEB, "command": "x", "idempotency_key": "x" * 129}, "0 to 128 print"),
+    ("vps_exec", {"vps_id": WEB, "command": "x", "idempotency_key": "å"}, "0 to 128 printable"),
+    ("vps_exec", {"vps_id": WEB, "command": "x", "idempotency_key": 5}, "0 to 128 printable"),
+    ("vps_exec_result", {"stream": "all"}, "stream must be one of both, stdout, stderr."),
+    ("vps_exec_result", {"stream": 1}, "stream must be one of both, stdout, stderr."),
+    ("vps_exec_result", {"offset": -1}, "offset must be a whole number from 0 to 2147483648."),
+    ("vps_exec_result", {"max_bytes": 65537}, "max_bytes must be a whole number from 0 to 65536."),
+    ("vps_exec_result", {"max_bytes": "1"}, "max_bytes must be a whole number from 0 to 65536."),
+    ("vps_exec_result", {"tail_lines": 10001}, "tail_lines must be a whole number from 0 to 10000"),
+    ("vps_exec_result", {"grep": "x" * 1001}, "grep must be text of 0 to 1000 characters."),
+    ("vps_exec_result", {"grep": ["x"]}, "grep must be text of 0 to 1000 characters."),
+    ("vps_exec_result", {"context_lines": 101}, "context_lines must be a whole number from 0 to"),
+    ("vps_exec_result", {"lines": 1}, "lines is not an argument of vps_exec_result; its argum"),
+    ("vps_exec_result", {"exec_id": "exec_x", "tail_lines": 5, "grep": "x"},
+     "tail_lines goes without offset and without grep."),
+    ("vps_exec_result", {"exec_id": "exec_x", "tail_lines": 5, "offset": 5},
+     "tail_lines goes without offset and without grep."),
     ("vps_exec_result", {}, "exec_id is required, or vps_id and pid together."),
     ("vps_exec_result", {"vps_id": WEB}, "exec_id is required, or vps_id and pid together."),
     ("vps_exec_result", {"pid": 5}, "exec_id is required, or vps_id and pid together."),

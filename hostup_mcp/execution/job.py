@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import anyio
 
-from hostup_mcp.execution.journal import JournalError
+from hostup_mcp.execution.faults import Fault
 from hostup_mcp.execution.records import Execution, Intended, Running, Sent
-from hostup_mcp.hostup.errors import HostUpError
 
 START_SECONDS: Final = 5.0
 """How long a caller waits for a command to be started, even with no time to wait for its end."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """An error that stands between an execution and its result: code, sentence, next step."""
-
-    code: str
-    message: str
-    advice: str
-
-    @classmethod
-    def of(cls, error: HostUpError | JournalError) -> Fault:
-        """The same facts, without the exception's traceback."""
-        return cls(error.code, error.message, error.advice)
 
 
 class Job:
@@ -36,31 +20,41 @@ class Job:
         execution: the newest record, already on disk.
         problem: the latest error, while it is not overcome.
         pid: the process id in the guest, also while it is not on disk yet.
-        is_recorded: whether the journal has it; a foreign command is recorded once HostUp is
-            seen to know it.
+        started_at: when the reply came that gave the pid, on anyio's clock; None if it came to
+            somebody else.
+        is_confirmed: whether HostUp is known to have the command; of one that somebody else
+            started, only its answer tells.
         polls: requests for the result so far.
         started: set once the command runs, or never will.
         done: set once nothing more will happen here.
         wake: set to have the result asked for now; a new event for each pause.
         answered: set when a poll was answered; a new event for each poll.
         abandoned: whether the caller has gone, so that what is not sent yet stays unsent.
+        waiting: how many callers wait for it.
     """
 
-    def __init__(self, execution: Execution, *, is_recorded: bool = True) -> None:
+    def __init__(self, execution: Execution, *, is_confirmed: bool = True) -> None:
         self.execution = execution
         self.problem: Fault | None = None
         self.pid = execution.pid
-        self.is_recorded = is_recorded
+        self.started_at: float | None = None
+        self.is_confirmed = is_confirmed
         self.polls = 0
         self.started = anyio.Event()
         self.done = anyio.Event()
         self.wake = anyio.Event()
         self.answered = anyio.Event()
         self.abandoned = False
+        self.waiting = 0
+
+    @property
+    def is_deserted(self) -> bool:
+        """Whether who ordered it has gone, and nobody else waits for it."""
+        return self.abandoned and self.waiting == 0
 
     def describe(self) -> str:
         """What it is doing now, for progress: the state, the polls, and the handle."""
-        if not self.is_recorded:
+        if not self.is_confirmed:
             return f"asking HostUp for pid {self.pid}"
         match self.execution.state:
             case Intended():
@@ -73,21 +67,31 @@ class Job:
                 doing = "finished"
         return f"{doing}; exec_id {self.execution.exec_id}"
 
-    async def wait(self, seconds: float, *, ask_now: bool = False) -> None:
-        """Wait until it is done, at most so long, and `START_SECONDS` at most for its start.
+    async def wait(
+        self, seconds: float, *, ask_now: bool = False, start_seconds: float = START_SECONDS
+    ) -> None:
+        """Wait until it is done, at most so long, and `start_seconds` at most for its start.
 
         Args:
             seconds: the caller's time.
             ask_now: have the result asked for at once, whatever the schedule's pause, and wait
-                for that answer, `START_SECONDS` at most.
+                for that answer, `start_seconds` at most.
+            start_seconds: how long the caller is kept for these two, whatever `seconds` says.
         """
+        self.waiting += 1
+        try:
+            await self._wait(seconds, start_seconds, ask_now=ask_now)
+        finally:
+            self.waiting -= 1
+
+    async def _wait(self, seconds: float, start_seconds: float, *, ask_now: bool) -> None:
         began = anyio.current_time()
-        with anyio.move_on_after(max(seconds, START_SECONDS)):
+        with anyio.move_on_after(max(seconds, start_seconds)):
             await self.started.wait()
             if ask_now and not self.done.is_set():
                 answered = self.answered
                 self.wake.set()
-                with anyio.move_on_after(START_SECONDS):
+                with anyio.move_on_after(start_seconds):
                     await answered.wait()
         with anyio.move_on_after(max(0.0, seconds - (anyio.current_time() - began))):
             await self.done.wait()

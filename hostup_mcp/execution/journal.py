@@ -1,100 +1,83 @@
 """The journal: every execution and its result, in SQLite, before anyone is told.
 
 Intent is on disk before the request that starts a command, the pid after it, and a result before
-it is shown. Other processes of the same user may have the same journal open.
+it is shown. Other processes of the same user may have the same journal open: an order for one and
+the same command, and the right to poll for it, are decided here, in one transaction each.
 """
 
 from __future__ import annotations
 
 import base64
-import errno
+import json
 import secrets
-import sqlite3
-import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
+from hostup_mcp.execution.database import Database, Durability, JournalError, Value
 from hostup_mcp.execution.owner import current_owner
 from hostup_mcp.execution.records import (
+    COMES_FROM,
     Completed,
     Ended,
     EndKind,
     Execution,
     Intended,
-    Running,
-    Sent,
+    Intent,
+    StateName,
+    Stream,
+)
+from hostup_mcp.execution.rows import COLUMNS, encoded, execution
+
+START_LEASE_SECONDS: Final = 180.0
+"""For how long an execution that is being started is left to its process, should it hang."""
+
+_PID_REUSED: Final = (
+    "pid_reused",
+    "The guest gave this command's pid to another command before its result was read, so the "
+    "result is gone.",
+    "Check in the VPS what the command did.",
 )
 
-_VERSION: Final = 2
-_BUSY_SECONDS: Final = 2.0
-_COLUMNS: Final = (
-    "exec_id, vps_id, command, policy, created_at, owner, state, sent_at, finished_at, pid,"
-    " exit_code, signal, stdout, stderr, stdout_truncated, stderr_truncated, error_code,"
-    " error_message, error_advice"
-)
-# Output is stored as bytes: SQLite text cannot hold a lone surrogate, and a result must not be
-# lost for one.
-_SCHEMA: Final = """
-CREATE TABLE executions (
-    exec_id TEXT PRIMARY KEY,
-    vps_id TEXT NOT NULL,
-    command TEXT NOT NULL,
-    policy TEXT NOT NULL,
-    created_at REAL NOT NULL,
-    owner TEXT NOT NULL,
-    state TEXT NOT NULL CHECK (state IN
-        ('intended', 'sent', 'running', 'completed', 'not_started', 'unknown', 'lost')),
-    sent_at REAL,
-    finished_at REAL,
-    pid INTEGER,
-    exit_code INTEGER,
-    signal INTEGER,
-    stdout BLOB,
-    stderr BLOB,
-    stdout_truncated INTEGER,
-    stderr_truncated INTEGER,
-    error_code TEXT,
-    error_message TEXT,
-    error_advice TEXT
-) STRICT;
-CREATE INDEX executions_by_pid ON executions (vps_id, pid);
-"""
+
+GONE_FOR_GOOD: Final = ("pid_reused", "vps_rebooted")
+"""Why a lost result cannot turn up: what its pid gives is another command's."""
+
+_CODES: Final = ", ".join(f"'{code}'" for code in GONE_FOR_GOOD)
+_NOT_GONE: Final = f"ifnull(error_code, '') NOT IN ({_CODES})"
 
 
-_FROM_1_TO_2: Final = "ALTER TABLE executions ADD COLUMN policy TEXT NOT NULL DEFAULT ''"
-
-
-class JournalError(Exception):
-    """The journal cannot be read or written.
+class KeyConflict(Exception):
+    """The idempotency key belongs to another command on this VPS.
 
     Attributes:
-        code: `journal_failed`.
-        message: one sentence on what happened.
-        advice: one sentence on what to do next.
+        execution: that command.
     """
 
-    code = "journal_failed"
-
-    def __init__(self, path: Path, reason: str) -> None:
-        self.message = f"The journal {path} cannot be used ({reason})."
-        self.advice = "The operator should check that folder, its rights and the free disk space."
-        super().__init__(f"{self.message} {self.advice}")
+    def __init__(self, other: Execution) -> None:
+        super().__init__(other.exec_id)
+        self.execution = other
 
 
-class JournalBusy(JournalError):
-    """The disk has more to do than it can in the time that a caller has."""
+@dataclass(frozen=True, slots=True)
+class Repeats:
+    """When a command that was ordered before stands in place of a new one.
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, "too much is waiting to be written")
+    Attributes:
+        seconds: how old the end of the earlier one may be; 0 has every order run.
+    """
+
+    seconds: float = 900.0
 
 
 class Journal:
     """One SQLite file. Methods block on the disk, and may be called from any thread.
 
     Every method raises `JournalError`, and leaves the record as it was, when the disk refuses.
+    A step that the state machine in `records` does not have changes nothing; what is returned is
+    always what is on disk.
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
@@ -104,114 +87,233 @@ class Journal:
             path: the file; its folder is made with mode 0700 if need be.
             clock: seconds since the epoch.
         """
-        self._path = path
+        self._db = Database(path)
         self._clock = clock
-        self._lock = threading.Lock()
-        try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            path.touch(mode=0o600)
-            self._inode = path.stat().st_ino
-            self._db = sqlite3.connect(
-                path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-            )
-            self._prepare()
-        except (OSError, sqlite3.Error) as error:
-            raise JournalError(path, str(error)) from None
-
-    def _prepare(self) -> None:
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")
-        self._db.execute("BEGIN IMMEDIATE")
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            for statement in _SCHEMA.split(";"):
-                self._db.execute(statement)
-            self._db.execute(f"PRAGMA user_version = {_VERSION}")
-        elif version == 1:
-            self._db.execute(_FROM_1_TO_2)
-            self._db.execute(f"PRAGMA user_version = {_VERSION}")
-        self._db.execute("COMMIT")
-        if version > _VERSION:
-            raise sqlite3.DatabaseError(f"it was written by a newer version (format {version})")
 
     @property
     def path(self) -> Path:
         """The file."""
-        return self._path
+        return self._db.path
+
+    @property
+    def database(self) -> Database:
+        """The file, for what keeps it in bounds (`retention`)."""
+        return self._db
 
     def close(self) -> None:
         """Close the file."""
-        with self._lock:
-            self._db.close()
+        self._db.close()
 
-    def intend(self, vps_id: str, command: str, policy: str) -> Execution:
-        """Record that a command is about to be run, under a new handle."""
-        execution = Execution(
-            _new_id(), vps_id, command, policy, self._clock(), current_owner(), Intended()
-        )
-        self._insert(execution, "intended", None, None)
-        return execution
+    # ------------------------------------------------------------------ an order
 
-    def foreign(self, vps_id: str, pid: int) -> Execution:
-        """A command that somebody else started, not recorded yet; see `adopt`."""
+    def intend(
+        self,
+        vps_id: str,
+        command: str,
+        policy: str,
+        *,
+        key: str | None = None,
+        repeats: Repeats | None = None,
+    ) -> Intent:
+        """Record that a command is about to be run, unless an earlier order stands in its place.
+
+        Args:
+            vps_id: where.
+            command: the judged text.
+            policy: the label of the policy that let it through.
+            key: the caller's idempotency key. With one, only the same key counts as a repeat.
+            repeats: when the same command counts as a repeat; None for never.
+
+        Raises:
+            KeyConflict: the key belongs to another command.
+        """
         now = self._clock()
-        return Execution(_new_id(), vps_id, "", "", now, current_owner(), Running(now, pid))
+        with self._db.writing():
+            if key is not None:
+                earlier = self._select("vps_id = ? AND idempotency_key = ?", vps_id, key)
+                if earlier is not None and earlier.command != command:
+                    raise KeyConflict(earlier)
+                if earlier is not None and not _never_ran(earlier):
+                    return Intent(earlier, "same_key")
+                # What certainly did not run gives its key to the next try.
+                self._db.execute(
+                    "UPDATE executions SET idempotency_key = NULL"
+                    " WHERE vps_id = ? AND idempotency_key = ?",
+                    (vps_id, key),
+                )
+            elif repeats is not None and repeats.seconds > 0:
+                found = self._repeated(vps_id, command, now - repeats.seconds)
+                if found is not None:
+                    return found
+            record = self._new(vps_id, command, policy, now, now + START_LEASE_SECONDS)
+            self._insert(record, "intended", key)
+        return Intent(record, "new")
 
-    def adopt(self, execution: Execution) -> Execution:
-        """Record a foreign command, once HostUp is seen to know it."""
-        self._insert(execution, "running", execution.created_at, execution.pid)
-        return execution
+    def _repeated(self, vps_id: str, command: str, since: float) -> Intent | None:
+        same = "vps_id = ? AND command = ? AND command != ''"
+        earlier = self._select(
+            f"{same} AND (state IN ('intended', 'sent', 'running')"
+            " OR (state IN ('completed', 'lost', 'unknown') AND finished_at > ?))"
+            " ORDER BY created_at DESC, rowid DESC",
+            vps_id,
+            command,
+            since,
+        )
+        if earlier is None:
+            return None
+        state = earlier.state
+        if isinstance(state, Ended) and state.kind == "unknown":
+            return Intent(earlier, "unclear")
+        if isinstance(state, Completed | Ended) and earlier.read_at is not None:
+            return None
+        return Intent(earlier, "repeat")
 
-    def mark_sent(self, execution: Execution) -> Execution:
+    def foreign(self, vps_id: str, pid: int, lease_seconds: float) -> tuple[Execution, bool]:
+        """The newest execution with this pid; else a record for a command of somebody else's.
+
+        That record is on disk at once, so that no other process polls for the same pid.
+
+        Returns:
+            The execution, and whether it is such a new record.
+        """
+        now = self._clock()
+        with self._db.writing():
+            known = self.find(vps_id, pid)
+            if known is not None:
+                return known, False
+            record = self._new(vps_id, "", "", now, now + lease_seconds)
+            self._insert(record, "running", None, sent_at=now, pid=pid)
+        return self._reread(record), True
+
+    def forget(self, record: Execution) -> None:
+        """Remove the record of a foreign command that HostUp does not know."""
+        with self._db.writing("NORMAL"):
+            self._db.execute(
+                "DELETE FROM executions WHERE exec_id = ? AND command = '' AND state = 'running'",
+                (record.exec_id,),
+            )
+
+    # ------------------------------------------------------------------ a life
+
+    def mark_sent(self, record: Execution) -> Execution:
         """Record that the request to start it goes out now."""
-        return self._update(execution, state="sent", sent_at=self._clock())
+        return self._step(record, "sent", sent_at=self._clock())
 
-    def mark_running(self, execution: Execution, pid: int) -> Execution:
-        """Record the process id that HostUp returned."""
-        return self._update(execution, state="running", pid=pid)
+    def mark_unsent(self, record: Execution) -> Execution:
+        """Record that the request certainly never arrived, so that it may be made again."""
+        return self._step(record, "intended", sent_at=None)
+
+    def mark_running(
+        self, record: Execution, pid: int, lease_seconds: float = START_LEASE_SECONDS
+    ) -> Execution:
+        """Record the process id that HostUp returned.
+
+        An earlier command that still stands under the same pid has lost its result: the guest
+        gives a number to a new command only when the old one is gone.
+        """
+        now = self._clock()
+        code, message, advice = _PID_REUSED
+        with self._db.writing():
+            if self._set(record, "running", {"pid": pid, "lease_until": now + lease_seconds}):
+                # One that was lost before is closed for good too.
+                self._db.execute(
+                    "UPDATE executions SET state = 'lost', finished_at = ?, error_code = ?,"  # noqa: S608
+                    " error_message = ?, error_advice = ?"
+                    " WHERE vps_id = ? AND pid = ? AND state IN ('running', 'lost')"
+                    f" AND exec_id != ? AND {_NOT_GONE}",
+                    (now, code, message, advice, record.vps_id, pid, record.exec_id),
+                )
+        return self._reread(record)
 
     def complete(
         self,
-        execution: Execution,
+        record: Execution,
         *,
         exit_code: int | None,
         signal: int | None,
-        stdout: str,
-        stderr: str,
-        stdout_truncated: bool = False,
-        stderr_truncated: bool = False,
+        stdout: Stream,
+        stderr: Stream,
     ) -> Execution:
-        """Record the result. It is on disk when this returns."""
-        return self._update(
-            execution,
-            state="completed",
+        """Record the result, as it came. It is on disk when this returns."""
+        return self._step(
+            record,
+            "completed",
             finished_at=self._clock(),
             exit_code=exit_code,
             signal=signal,
-            stdout=stdout.encode("utf-8", "surrogatepass"),
-            stderr=stderr.encode("utf-8", "surrogatepass"),
-            stdout_truncated=stdout_truncated,
-            stderr_truncated=stderr_truncated,
+            stdout=encoded(stdout.text),
+            stderr=encoded(stderr.text),
+            stdout_truncated=stdout.truncated,
+            stderr_truncated=stderr.truncated,
         )
 
     def end(
-        self,
-        execution: Execution,
-        kind: EndKind,
-        *,
-        code: str,
-        message: str,
-        advice: str,
+        self, record: Execution, kind: EndKind, *, code: str, message: str, advice: str
     ) -> Execution:
         """Record that it is over without a result, and why."""
-        return self._update(
-            execution,
-            state=kind,
+        return self._step(
+            record,
+            kind,
             finished_at=self._clock(),
             error_code=code,
             error_message=message,
             error_advice=advice,
         )
+
+    def show_as(
+        self, record: Execution, stdout: Stream, stderr: Stream, *, keep_raw: bool
+    ) -> Execution:
+        """Put the prepared text of a result in place of what came.
+
+        Args:
+            record: a completed execution.
+            stdout: prepared.
+            stderr: prepared.
+            keep_raw: whether to keep what came beside it.
+        """
+        changes = json.dumps({"stdout": stdout.changes or {}, "stderr": stderr.changes or {}})
+        raw = "raw_stdout = stdout, raw_stderr = stderr, " if keep_raw else ""
+        # What is lost of this with the power is prepared again.
+        with self._db.writing("NORMAL"):
+            self._db.execute(
+                f"UPDATE executions SET {raw}stdout = ?, stderr = ?, changes = ?"  # noqa: S608
+                " WHERE exec_id = ? AND state = 'completed' AND changes IS NULL"
+                " AND dropped_at IS NULL",
+                (encoded(stdout.text), encoded(stderr.text), changes, record.exec_id),
+            )
+        if not keep_raw and "redacted:" in changes:
+            self._db.settle()
+        return self._reread(record)
+
+    def mark_read(self, record: Execution) -> None:
+        """Record that its end was told to a caller."""
+        with self._db.writing("NORMAL"):
+            self._db.execute(
+                "UPDATE executions SET read_at = ? WHERE exec_id = ? AND read_at IS NULL"
+                " AND state NOT IN ('intended', 'sent', 'running')",
+                (self._clock(), record.exec_id),
+            )
+
+    # ------------------------------------------------------------------ leases
+
+    def lease(self, record: Execution, seconds: float, *, owner_is_gone: bool = False) -> bool:
+        """Take or renew the right to poll for an execution; whether this process has it now.
+
+        Args:
+            record: the execution; its `owner` is whom it is taken from.
+            seconds: for how long.
+            owner_is_gone: whether that process is known to be dead, so that its lease is void.
+        """
+        now, me = self._clock(), current_owner()
+        with self._db.writing("NORMAL"):
+            changed = self._db.execute(
+                "UPDATE executions SET owner = ?, lease_until = ? WHERE exec_id = ?"
+                " AND (owner = ? OR lease_until < ? OR (? AND owner = ?))",
+                (me, now + seconds, record.exec_id, me, now, owner_is_gone, record.owner),
+            )
+        return changed > 0
+
+    # ------------------------------------------------------------------ finding
 
     def get(self, exec_id: str) -> Execution | None:
         """The execution with this handle."""
@@ -219,99 +321,92 @@ class Journal:
 
     def find(self, vps_id: str, pid: int) -> Execution | None:
         """The newest execution with this process id on this VPS: pids repeat after a reboot."""
-        return self._select("vps_id = ? AND pid = ? ORDER BY created_at DESC", vps_id, pid)
+        return self._select(
+            "vps_id = ? AND pid = ? ORDER BY created_at DESC, rowid DESC", vps_id, pid
+        )
+
+    def being_sent(self, vps_id: str) -> list[Execution]:
+        """Executions of other processes that may be given a pid on this VPS at this moment."""
+        return self._select_all(
+            "vps_id = ? AND state = 'sent' AND owner != ? AND lease_until > ?",
+            vps_id,
+            current_owner(),
+            self._clock(),
+        )
+
+    def unfinished(self, since: float, limit: int) -> list[Execution]:
+        """Executions that were begun since then and are not over, the newest first."""
+        return self._select_all(
+            "state IN ('intended', 'sent', 'running') AND created_at > ?"
+            " ORDER BY created_at DESC LIMIT ?",
+            since,
+            limit,
+        )
+
+    # ------------------------------------------------------------------ SQL
+
+    def _new(
+        self, vps_id: str, command: str, policy: str, now: float, lease_until: float
+    ) -> Execution:
+        handle = "exec_" + base64.b32encode(secrets.token_bytes(16)).decode().rstrip("=").lower()
+        owner = current_owner()
+        return Execution(handle, vps_id, command, policy, now, owner, lease_until, None, Intended())
 
     def _insert(
-        self, execution: Execution, state: str, sent_at: float | None, pid: int | None
+        self,
+        record: Execution,
+        state: StateName,
+        key: str | None,
+        *,
+        sent_at: float | None = None,
+        pid: int | None = None,
     ) -> None:
-        self._execute(
-            "INSERT INTO executions"
-            " (exec_id, vps_id, command, policy, created_at, owner, state, sent_at, pid)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            execution.exec_id,
-            execution.vps_id,
-            execution.command,
-            execution.policy,
-            execution.created_at,
-            execution.owner,
-            state,
-            sent_at,
-            pid,
+        self._db.execute(
+            "INSERT INTO executions (exec_id, vps_id, command, policy, created_at, owner,"
+            " lease_until, state, idempotency_key, sent_at, pid)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                record.exec_id, record.vps_id, record.command, record.policy, record.created_at,
+                record.owner, record.lease_until, state, key, sent_at, pid,
+            ),
+        )  # fmt: skip
+
+    def _step(
+        self,
+        record: Execution,
+        state: StateName,
+        durability: Durability = "FULL",
+        **columns: Value,
+    ) -> Execution:
+        with self._db.writing(durability):
+            self._set(record, state, columns)
+        return self._reread(record)
+
+    def _set(self, record: Execution, state: StateName, columns: dict[str, Value]) -> bool:
+        """One step of the state machine, if the record is where that step begins."""
+        names = ", ".join(f"{name} = ?" for name in ("state", *columns))
+        before = COMES_FROM[state]
+        changed = self._db.execute(
+            f"UPDATE executions SET {names} WHERE exec_id = ?"  # noqa: S608
+            f" AND state IN ({', '.join('?' * len(before))}) AND {_NOT_GONE}",
+            (state, *columns.values(), record.exec_id, *before),
         )
+        return changed > 0
 
-    def _update(self, execution: Execution, **columns: str | float | bytes | None) -> Execution:
-        names = ", ".join(f"{name} = ?" for name in columns)
-        # Another process may have the result already: nothing ever overwrites one.
-        self._execute(
-            f"UPDATE executions SET {names} WHERE exec_id = ? AND state != 'completed'",  # noqa: S608
-            *columns.values(),
-            execution.exec_id,
-        )
-        updated = self.get(execution.exec_id)
-        if updated is None:
-            raise JournalError(self._path, "a record is gone")
-        return updated
+    def _reread(self, record: Execution) -> Execution:
+        found = self.get(record.exec_id)
+        if found is None:
+            raise JournalError(self.path, "a record is gone")
+        return found
 
-    def _execute(self, statement: str, *values: str | float | bytes | None) -> None:
-        try:
-            if self._path.stat().st_ino != self._inode:
-                raise FileNotFoundError(errno.ENOENT, "another file is in its place")
-            with self._lock:
-                self._db.execute(statement, values).close()
-        except OSError as error:
-            # What goes to a file that was deleted is not on disk.
-            raise JournalError(self._path, f"{error.strerror}; restart the server") from None
-        except sqlite3.Error as error:
-            raise JournalError(self._path, str(error)) from None
+    def _select(self, condition: str, *values: Value) -> Execution | None:
+        found = self._select_all(f"{condition} LIMIT 1", *values)
+        return found[0] if found else None
 
-    def _select(self, condition: str, *values: str | int) -> Execution | None:
-        statement = f"SELECT {_COLUMNS} FROM executions WHERE {condition} LIMIT 1"  # noqa: S608
-        try:
-            with self._lock, closing(self._db.execute(statement, values)) as cursor:
-                row = cast("_Row | None", cursor.fetchone())
-        except sqlite3.Error as error:
-            raise JournalError(self._path, str(error)) from None
-        return None if row is None else _execution(row)
+    def _select_all(self, condition: str, *values: Value) -> list[Execution]:
+        statement = f"SELECT {COLUMNS} FROM executions WHERE {condition}"  # noqa: S608
+        return [execution(row) for row in self._db.select(statement, values)]
 
 
-_Row = tuple[
-    str, str, str, str, float, str, str, float | None, float | None, int | None, int | None,
-    int | None, bytes | None, bytes | None, int | None, int | None, str | None, str | None,
-    str | None,
-]  # fmt: skip
-
-
-def _execution(row: _Row) -> Execution:
-    exec_id, vps_id, command, policy, created_at, owner, name, sent_at, finished_at, pid = row[:10]
-    exit_code, signal, stdout, stderr, cut_stdout, cut_stderr, code, message, advice = row[10:]
-    state: Intended | Sent | Running | Completed | Ended
-    match name:
-        case "intended":
-            state = Intended()
-        case "sent":
-            state = Sent(sent_at or created_at)
-        case "running":
-            state = Running(sent_at or created_at, pid or 0)
-        case "completed":
-            state = Completed(
-                sent_at=sent_at or created_at,
-                finished_at=finished_at or created_at,
-                pid=pid or 0,
-                exit_code=exit_code,
-                signal=signal,
-                stdout=(stdout or b"").decode("utf-8", "surrogatepass"),
-                stderr=(stderr or b"").decode("utf-8", "surrogatepass"),
-                stdout_truncated=bool(cut_stdout),
-                stderr_truncated=bool(cut_stderr),
-            )
-        case _:
-            kind = cast("EndKind", name)
-            state = Ended(
-                kind, finished_at or created_at, pid, code or "", message or "", advice or ""
-            )
-    return Execution(exec_id, vps_id, command, policy, created_at, owner, state)
-
-
-def _new_id() -> str:
-    """`exec_` and 128 random bits in 26 lower-case letters and digits."""
-    return "exec_" + base64.b32encode(secrets.token_bytes(16)).decode().rstrip("=").lower()
+def _never_ran(record: Execution) -> bool:
+    return isinstance(record.state, Ended) and record.state.kind == "not_started"

@@ -9,14 +9,20 @@ from typing import Final, TypeVar
 import anyio
 import anyio.to_thread
 
-from hostup_mcp.execution.job import Fault, Job
-from hostup_mcp.execution.journal import Journal, JournalBusy, JournalError
-from hostup_mcp.execution.records import EndKind, Execution
+from hostup_mcp.execution.database import JournalBusy, JournalError
+from hostup_mcp.execution.faults import Fault
+from hostup_mcp.execution.job import Job
+from hostup_mcp.execution.journal import Journal
+from hostup_mcp.execution.records import Completed, EndKind, Execution, Stream
 from hostup_mcp.hostup.agent import CommandState
 
 _BUSY_SECONDS: Final = 10.0
 # Well under the moment that is given on shutdown, so that a refused write is tried again.
 _AGAIN_SECONDS: Final = 0.5
+# Prepared in a moment, so that a thread of its own would cost more than it saves.
+_SHORT_CHARACTERS: Final = 16_384
+_LONG_AT_ONCE: Final = 2
+
 
 _Value = TypeVar("_Value")
 
@@ -28,6 +34,7 @@ class Recorder:
         self._journal = journal
         # The disk serves one at a time; a thread for each would take them all from the transport.
         self._turn = anyio.CapacityLimiter(1)
+        self._long = anyio.Semaphore(_LONG_AT_ONCE)
 
     async def once(self, call: Callable[[], _Value]) -> _Value:
         """Call a method of the journal. Raises `JournalError`."""
@@ -51,11 +58,6 @@ class Recorder:
                 job.problem = None
                 return
 
-    async def adopt(self, job: Job) -> None:
-        """Record a foreign command: HostUp is seen to know it."""
-        await self.insist(job, partial(self._journal.adopt, job.execution))
-        job.is_recorded = True
-
     async def complete(self, job: Job, state: CommandState) -> None:
         """Record the result."""
         write = partial(
@@ -63,12 +65,29 @@ class Recorder:
             job.execution,
             exit_code=state.exit_code,
             signal=state.signal,
-            stdout=state.stdout,
-            stderr=state.stderr,
-            stdout_truncated=state.stdout_truncated,
-            stderr_truncated=state.stderr_truncated,
+            stdout=Stream(state.stdout, state.stdout_truncated),
+            stderr=Stream(state.stderr, state.stderr_truncated),
         )
         await self.insist(job, write)
+
+    async def show(
+        self, record: Execution, state: Completed, secret: str, *, keep_raw: bool
+    ) -> Execution:
+        """Prepare a result to be shown, and put that in its place. Raises `JournalError`."""
+
+        def prepared() -> tuple[Stream, Stream]:
+            return _prepared(state.stdout, secret), _prepared(state.stderr, secret)
+
+        def show_as(streams: tuple[Stream, Stream]) -> Execution:
+            return self._journal.show_as(record, *streams, keep_raw=keep_raw)
+
+        if len(state.stdout.text) + len(state.stderr.text) <= _SHORT_CHARACTERS:
+            return await self.once(lambda: show_as(prepared()))
+        # A long output takes seconds, in which the disk serves others; and it is in memory several
+        # times meanwhile, so that others wait.
+        async with self._long:
+            streams = await anyio.to_thread.run_sync(prepared)
+            return await self.once(partial(show_as, streams))
 
     async def end(self, job: Job, kind: EndKind, fault: Fault) -> None:
         """Record that it is over without a result, and why."""
@@ -81,3 +100,11 @@ class Recorder:
             advice=fault.advice,
         )
         await self.insist(job, write)
+
+
+def _prepared(stream: Stream, secret: str) -> Stream:
+    from hostup_mcp.output.prepare import prepare  # noqa: PLC0415 - RE2 waits until it is needed
+
+    done = prepare(stream.text, secret)
+    counts = {**done.counts, **({"repaired": 1} if done.repaired else {})}
+    return Stream(done.text, stream.truncated, counts)

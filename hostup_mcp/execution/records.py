@@ -1,9 +1,33 @@
-"""What is known of an execution: one record, and a state that carries only what it can have."""
+"""What is known of an execution: one record, and a state that carries only what it can have.
+
+    intended ──> sent ──> running ──> completed
+       │  ^       │ │        │  ^
+       │  └───────┘ │        v  │
+       v            v       lost ──> completed
+    not_started   unknown, not_started
+
+`sent` goes back to `intended` only where it is certain that no byte of the request arrived, and
+`lost` is left only if the guest has the result after all. Nothing leaves `completed`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
+
+StateName = Literal["intended", "sent", "running", "completed", "not_started", "unknown", "lost"]
+
+COMES_FROM: Final[Mapping[StateName, tuple[StateName, ...]]] = {
+    "intended": ("sent",),
+    "sent": ("intended",),
+    "running": ("sent", "lost", "running"),
+    "completed": ("running", "lost"),
+    "not_started": ("intended", "sent"),
+    "unknown": ("sent",),
+    "lost": ("running",),
+}
+"""The states that each state may follow; the journal refuses every other step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +55,22 @@ class Running:
 
 
 @dataclass(frozen=True, slots=True)
+class Stream:
+    """One stream of a result.
+
+    Attributes:
+        text: as it came, until it is prepared; then as it may be shown. May hold lone surrogates
+            before that.
+        truncated: whether the guest agent kept only the first part of it.
+        changes: what preparing it changed, by kind, with how often; None while it is as it came.
+    """
+
+    text: str
+    truncated: bool = False
+    changes: Mapping[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Completed:
     """Ended, and its result is here.
 
@@ -40,10 +80,10 @@ class Completed:
         pid: the process id in the guest.
         exit_code: None after an abnormal end (a signal, mostly).
         signal: the signal's number where HostUp gave one.
-        stdout: its text; may hold anything, lone surrogates too.
+        stdout: what it wrote there.
         stderr: likewise.
-        stdout_truncated: whether the guest agent kept only the first part of it.
-        stderr_truncated: likewise.
+        dropped_at: when its output was removed to keep to the limits of the journal, seconds since
+            the epoch; None while it is there.
     """
 
     sent_at: float
@@ -51,10 +91,15 @@ class Completed:
     pid: int
     exit_code: int | None
     signal: int | None
-    stdout: str
-    stderr: str
-    stdout_truncated: bool = False
-    stderr_truncated: bool = False
+    stdout: Stream
+    stderr: Stream
+    dropped_at: float | None = None
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether its output is as it may be shown."""
+        prepared = self.stdout.changes is not None and self.stderr.changes is not None
+        return prepared or self.dropped_at is not None
 
 
 EndKind = Literal["not_started", "unknown", "lost"]
@@ -67,6 +112,7 @@ class Ended:
     Attributes:
         kind: `not_started` (certainly did not run), `unknown` (may have run),
             `lost` (ran, and its result is gone).
+        sent_at: when it was sent, seconds since the epoch; None if it never was.
         ended_at: when that was found, seconds since the epoch.
         pid: the process id, if it was started.
         code: stable code of the error that ended it.
@@ -75,11 +121,15 @@ class Ended:
     """
 
     kind: EndKind
+    sent_at: float | None
     ended_at: float
     pid: int | None
     code: str
     message: str
     advice: str
+
+
+State = Intended | Sent | Running | Completed | Ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +143,9 @@ class Execution:
             if it was started by somebody else.
         policy: the label of the policy that let it through; empty likewise.
         created_at: seconds since the epoch.
-        owner: the process that drives it, or drove it.
+        owner: the process that drives it, or drove it last.
+        lease_until: until when no other process may poll for it, seconds since the epoch.
+        read_at: when its end was first told to a caller, seconds since the epoch; None before.
         state: what is known of it.
     """
 
@@ -103,7 +155,9 @@ class Execution:
     policy: str
     created_at: float
     owner: str
-    state: Intended | Sent | Running | Completed | Ended
+    lease_until: float
+    read_at: float | None
+    state: State
 
     @property
     def pid(self) -> int | None:
@@ -113,3 +167,21 @@ class Execution:
                 return pid
             case _:
                 return None
+
+
+Claim = Literal["new", "same_key", "repeat", "unclear"]
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What an order to run a command came to.
+
+    Attributes:
+        execution: the new record, or the one that stands in its place.
+        claim: `new`; `same_key`, for a key that was used for this command before; `repeat`, for the
+            same command that still runs, or whose end nobody was told; `unclear`, for the same
+            command, of which it is not known whether it ran.
+    """
+
+    execution: Execution
+    claim: Claim

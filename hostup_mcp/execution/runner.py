@@ -1,15 +1,16 @@
-"""Runs commands: from the probe to the result that is on disk.
+"""Runs commands: from an order to the result that is on disk.
 
 Each execution is driven by a task of its own, which no caller's cancellation reaches: a request
 to HostUp that is under way is finished and its answer kept, because the guest agent hands a
-result out once.
+result out once. What a caller no longer waits for is asked for all the same, and what another
+process left behind is taken up.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -17,56 +18,61 @@ from typing import Final
 import anyio
 from anyio.abc import TaskGroup
 
-from hostup_mcp.execution.job import Fault, Job
-from hostup_mcp.execution.journal import Journal, JournalError
+from hostup_mcp.execution.availability import Availability
+from hostup_mcp.execution.faults import (
+    INTERNAL,
+    INTERRUPTED_BEFORE,
+    INTERRUPTED_WHILE,
+    Fault,
+)
+from hostup_mcp.execution.job import Job
+from hostup_mcp.execution.journal import GONE_FOR_GOOD, Journal, JournalError, Repeats
 from hostup_mcp.execution.owner import current_owner, is_alive
+from hostup_mcp.execution.polling import Patience, Poller
 from hostup_mcp.execution.recorder import Recorder
 from hostup_mcp.execution.records import (
+    Claim,
     Completed,
     Ended,
-    EndKind,
     Execution,
     Intended,
     Running,
     Sent,
 )
+from hostup_mcp.execution.retention import Retention, purge
 from hostup_mcp.execution.schedule import Schedule
-from hostup_mcp.hostup.agent import CommandState
+from hostup_mcp.execution.starting import Starter, StartsUnderWay
 from hostup_mcp.hostup.client import HostUpClient
-from hostup_mcp.hostup.errors import (
-    ApiError,
-    HostUpError,
-    MalformedReply,
-    RateLimited,
-    ReplyTooLarge,
-)
-from hostup_mcp.output.clean import one_line
+from hostup_mcp.hostup.errors import HostUpError
 from hostup_mcp.policy.judge import ApprovedCommand
 
 _FINISH_SECONDS: Final = 1.5
-_RATE_LIMIT_SECONDS: Final = 5.0
 # A backup freezes a guest for minutes at most; after an hour its pids may name other commands.
 _LOST_IS_ASKED_AGAIN_SECONDS: Final = 3600.0
-
-_CHECK_BEFORE_REPEAT: Final = (
-    "Do not send it again before you have checked whether it ran, for example by what it changes."
-)
+_FOREIGN_LEASE_SECONDS: Final = 120.0
+_PURGE_AGAIN_SECONDS: Final = 3600.0
+_LEFTOVERS_AT_ONCE: Final = 50
+_LEFTOVERS_SEEN: Final = 1000
+_LEFTOVERS_AGAIN_SECONDS: Final = 60.0
 
 _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """How long things are put up with, in seconds.
+class Order:
+    """A command to be run.
 
     Attributes:
-        lost_after: how long HostUp must deny a started command, again and again, before its
-            result is taken for lost.
-        retry_after_longest: the longest `Retry-After` that is obeyed.
+        vps_id: where.
+        command: the approved command.
+        idempotency_key: the caller's; None for none.
+        service_status: what HostUp's inventory said of the VPS last; empty if nothing.
     """
 
-    lost_after: float = 15.0
-    retry_after_longest: float = 900.0
+    vps_id: str
+    command: ApprovedCommand
+    idempotency_key: str | None = None
+    service_status: str = ""
 
 
 class Runner:
@@ -79,6 +85,11 @@ class Runner:
         tasks: TaskGroup,
         schedule: Schedule,
         patience: Patience,
+        *,
+        repeats: Repeats | None = None,
+        retention: Retention | None = None,
+        secret: str = "",
+        keep_raw: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """A runner for one journal.
@@ -89,6 +100,10 @@ class Runner:
             tasks: where executions are driven; whoever owns it calls `aclose` before it ends.
             schedule: when to poll.
             patience: how long to go on.
+            repeats: when an order counts as a repeat of an earlier one; None for never.
+            retention: what the journal keeps; None for everything.
+            secret: HostUp's key, which is removed from output.
+            keep_raw: whether output is kept as it came, beside what is shown.
             clock: seconds since the epoch.
         """
         self._client = client
@@ -96,10 +111,36 @@ class Runner:
         self._tasks = tasks
         self._schedule = schedule
         self._patience = patience
+        self._repeats = repeats
+        self._retention = retention
+        self._secret = secret
+        self._keep_raw = keep_raw
         self._clock = clock
+        self._purge_at = 0.0
         self._jobs: dict[str, Job] = {}
         self._closing = anyio.Event()
         self._recorder = Recorder(journal)
+        self.availability = Availability(client)
+        under_way = StartsUnderWay()
+        self._starter = Starter(
+            client,
+            journal,
+            self._recorder,
+            self.availability,
+            under_way,
+            patience_seconds=patience.start,
+            closing=self._closing,
+        )
+        self._poller = Poller(
+            client,
+            journal,
+            self._recorder,
+            schedule,
+            patience,
+            under_way,
+            closing=self._closing,
+            clock=clock,
+        )
 
     async def aclose(self) -> None:
         """Stop polling, and give the requests that are under way a moment to end.
@@ -113,15 +154,48 @@ class Runner:
                     await job.done.wait()
             await self._client.aclose()
 
-    async def start(self, vps_id: str, command: ApprovedCommand) -> Job:
-        """Begin a new execution: its intent is on disk when this returns.
+    # ------------------------------------------------------------------ jobs
+
+    async def start(self, order: Order) -> tuple[Job, Claim]:
+        """Begin a new execution, or find the one that stands in its place.
+
+        Its intent is on disk when this returns.
+
+        Returns:
+            The job, and what the order came to; for `unclear`, nothing is done with the job.
 
         Raises:
             JournalError: it could not be recorded, so it will not be sent.
+            KeyConflict: its idempotency key belongs to another command.
         """
-        intend = partial(self._journal.intend, vps_id, command.body, command.policy)
-        execution = await self._recorder.promptly(intend)
-        return self._drive(Job(execution), command)
+        intend = partial(
+            self._journal.intend,
+            order.vps_id,
+            order.command.body,
+            order.command.policy,
+            key=order.idempotency_key,
+            repeats=self._repeats,
+        )
+        while True:
+            intent = await self._recorder.promptly(intend)
+            if intent.claim == "new":
+                run = partial(self._start, order)
+                return self._drive(Job(intent.execution), run), "new"
+            if intent.claim == "unclear":
+                job = Job(intent.execution)
+                job.close()
+                return job, "unclear"
+            job = await self.resume(intent.execution)
+            # One that its process left behind unsent makes room for this order.
+            if not _certainly_not_run(job.execution):
+                return job, intent.claim
+
+    async def look_ahead(self, vps_id: str) -> None:
+        """Ask whether a VPS takes commands before it is needed; what fails is asked again."""
+        try:
+            await self.availability.check(vps_id)
+        except HostUpError:
+            self.availability.forget(vps_id)
 
     async def get(self, exec_id: str) -> Execution | None:
         """The execution with this handle, from the journal. Raises `JournalError`."""
@@ -135,10 +209,11 @@ class Runner:
         if job := self._jobs.get(execution.exec_id):
             return job
         job = Job(execution)
-        if isinstance(execution.state, Running) or self._may_be_found(execution):
+        state = execution.state
+        if isinstance(state, Running) or self._may_be_found(execution):
             return self._drive(job, None)
-        if isinstance(execution.state, Intended | Sent):
-            await self._close_orphan(job)
+        if isinstance(state, Intended | Sent) and await self._close_orphan(job) is None:
+            return self._drive(job, self._watch)
         job.close()
         return job
 
@@ -146,235 +221,147 @@ class Runner:
         """A job for the newest execution with this pid, also one that somebody else started."""
         if job := self._at_work(vps_id, pid):
             return job
-        known = await self._recorder.promptly(partial(self._journal.find, vps_id, pid))
-        if known is not None:
-            return await self.resume(known)
+        find = partial(self._journal.foreign, vps_id, pid, _FOREIGN_LEASE_SECONDS)
+        found, is_new = await self._recorder.promptly(find)
         if job := self._at_work(vps_id, pid):
             return job
-        return self._drive(Job(self._journal.foreign(vps_id, pid), is_recorded=False), None)
+        if is_new:
+            return self._drive(Job(found, is_confirmed=False), None)
+        return await self.resume(found)
 
     def _at_work(self, vps_id: str, pid: int) -> Job | None:
         """The job with this pid, also while the pid is not on disk yet."""
         jobs = self._jobs.values()
         return next((j for j in jobs if j.pid == pid and j.execution.vps_id == vps_id), None)
 
-    def suggest(self, execution: Execution) -> int:
-        """Whole seconds after which to ask for this execution again."""
-        return self._schedule.suggest(self.elapsed(execution))
+    async def shown(self, execution: Execution) -> Execution:
+        """The execution with its output as it may be shown. Raises `JournalError`."""
+        state = execution.state
+        if not isinstance(state, Completed) or state.is_prepared:
+            return execution
+        return await self._recorder.show(execution, state, self._secret, keep_raw=self._keep_raw)
+
+    async def told(self, execution: Execution) -> None:
+        """Note that the end of an execution was told to a caller."""
+        if execution.read_at is None and isinstance(execution.state, Completed | Ended):
+            try:
+                await self._recorder.promptly(partial(self._journal.mark_read, execution))
+            except JournalError:
+                _logger.warning("it cannot be noted that a result was told")
+
+    def suggest(self, execution: Execution, waited: float) -> tuple[int, str]:
+        """Whole seconds after which to ask for this execution again, and why then."""
+        return self._schedule.suggest(self.elapsed(execution), waited)
 
     def elapsed(self, execution: Execution) -> float:
         """Seconds since it was sent, until its end was seen or until now."""
-        state = execution.state
-        if isinstance(state, Intended | Ended):
-            return 0.0
-        until = self._clock() if isinstance(state, Sent | Running) else state.finished_at
-        return max(0.0, until - state.sent_at)
+        match execution.state:
+            case Intended():
+                return 0.0
+            case Sent(sent_at=sent_at) | Running(sent_at=sent_at):
+                return max(0.0, self._clock() - sent_at)
+            case Completed(sent_at=sent_at, finished_at=until):
+                return max(0.0, until - sent_at)
+            case Ended(sent_at=sent_at, ended_at=until):
+                return 0.0 if sent_at is None else max(0.0, until - sent_at)
+
+    # ------------------------------------------------------------------ leftovers
+
+    async def reap_leftovers(self) -> None:
+        """Take up, again and again, what processes that are gone left unfinished."""
+        while not self._closing.is_set():
+            try:
+                await self._take_up()
+                await self._purge()
+            except JournalError as error:
+                _logger.warning("leftovers: %s", error)
+            with anyio.move_on_after(_LEFTOVERS_AGAIN_SECONDS):
+                await self._closing.wait()
+
+    async def _take_up(self) -> None:
+        since = self._clock() - self._patience.reap
+        find = partial(self._journal.unfinished, since, _LEFTOVERS_SEEN)
+        left = [
+            execution
+            for execution in await self._recorder.once(find)
+            if execution.exec_id not in self._jobs
+            and (execution.owner == current_owner() or not is_alive(execution.owner))
+        ]
+        for execution in left[:_LEFTOVERS_AT_ONCE]:
+            await self.resume(execution)
+
+    async def _purge(self) -> None:
+        now = self._clock()
+        if self._retention is None or now < self._purge_at:
+            return
+        self._purge_at = now + _PURGE_AGAIN_SECONDS
+        dropped = await self._recorder.once(
+            partial(purge, self._journal.database, self._retention, now)
+        )
+        if dropped:
+            _logger.info("the output of %d old results was dropped", dropped)
 
     # ------------------------------------------------------------------ the driver
 
     def _may_be_found(self, execution: Execution) -> bool:
         """Whether a lost result may turn up: a frozen or restarting guest denies it for a while."""
         state = execution.state
-        if not isinstance(state, Ended) or state.kind != "lost":
+        if not isinstance(state, Ended) or state.kind != "lost" or state.code in GONE_FOR_GOOD:
             return False
         return self._clock() - state.ended_at < _LOST_IS_ASKED_AGAIN_SECONDS
 
-    def _drive(self, job: Job, command: ApprovedCommand | None) -> Job:
+    def _drive(self, job: Job, begin: Callable[[Job], Awaitable[None]] | None) -> Job:
         self._jobs[job.execution.exec_id] = job
-        self._tasks.start_soon(self._run, job, command)
+        self._tasks.start_soon(self._run, job, begin)
         return job
 
-    async def _run(self, job: Job, command: ApprovedCommand | None) -> None:
+    async def _run(self, job: Job, begin: Callable[[Job], Awaitable[None]] | None) -> None:
         try:
-            if command is not None:
-                await self._start(job, command)
+            if begin is not None:
+                await begin(job)
             job.started.set()
-            if job.pid is not None:
-                await self._poll(job, job.pid)
+            if job.pid is not None and not isinstance(job.execution.state, Completed):
+                # Also one that this process saw another start is that one's to ask for.
+                resumed = job.started_at is None and job.is_confirmed
+                await self._poller.poll(job, job.pid, resumed=resumed)
+            job.execution = await self.shown(job.execution)
         except JournalError as error:
             job.problem = Fault.of(error)
         except Exception:  # one execution's fault must not end the others
             _logger.exception("execution %s", job.execution.exec_id)
-            job.problem = Fault(
-                "internal_error",
-                "hostup-mcp failed in a way it should not.",
-                "Ask for the result again; the operator finds the cause in the server's log.",
-            )
+            job.problem = INTERNAL
         finally:
             self._jobs.pop(job.execution.exec_id, None)
             job.close()
 
-    async def _start(self, job: Job, command: ApprovedCommand) -> None:
-        vps_id = job.execution.vps_id
-        try:
-            availability = await self._client.get_availability(vps_id)
-        except HostUpError as error:
-            await self._recorder.end(job, "not_started", Fault.of(error))
-            return
-        if availability.available is not True:
-            reason = one_line(availability.reason or "HostUp gives no reason").rstrip(".")
-            await self._recorder.end(
-                job,
-                "not_started",
-                Fault(
-                    "vps_unavailable",
-                    f"The VPS takes no commands now: {reason}.",
-                    "Start the VPS, or install and start qemu-guest-agent in it, then try again.",
-                ),
-            )
-            return
-        job.execution = await self._recorder.once(partial(self._journal.mark_sent, job.execution))
-        if job.abandoned or self._closing.is_set():
-            fault = Fault(
-                "cancelled",
-                "The call was cancelled before the command was sent.",
-                "Send it again if it is still wanted.",
-            )
-            await self._recorder.end(job, "not_started", fault)
-            return
-        try:
-            started = await self._client.start_command(vps_id, command.sent)
-        except HostUpError as error:
-            if error.nothing_ran:
-                await self._recorder.end(job, "not_started", Fault.of(error))
-            else:
-                message = f"It is not known whether the command ran. {error.message}"
-                fault = Fault(error.code, message, _CHECK_BEFORE_REPEAT)
-                await self._recorder.end(job, "unknown", fault)
-            return
-        if started.pid is None:
-            message = "HostUp accepted the command but gave no pid, so it may have run."
-            fault = Fault("pid_missing", message, _CHECK_BEFORE_REPEAT)
-            await self._recorder.end(job, "unknown", fault)
-            return
-        job.pid = started.pid
-        await self._recorder.insist(
-            job, partial(self._journal.mark_running, job.execution, started.pid)
-        )
+    async def _start(self, order: Order, job: Job) -> None:
+        await self._starter.start(job, order.command, order.service_status)
 
-    async def _poll(self, job: Job, pid: int) -> None:
-        vps_id = job.execution.vps_id
-        began = anyio.current_time()
-        denied_since: float | None = None
-        pause = self._schedule.pause(0, 0.0)
-        hurry = True
-        while not await self._pause(job, pause, hurry=hurry):
-            hurry = True
-            job.polls += 1
-            pause = self._schedule.pause(job.polls, anyio.current_time() - began)
-            try:
-                state = await self._client.get_command(vps_id, pid)
-            except HostUpError as error:
-                if isinstance(job.execution.state, Ended):
-                    return  # taken for lost before, and not found again
-                if _denies(error):
-                    now = anyio.current_time()
-                    denied_since = now if denied_since is None else denied_since
-                    if await self._denied(job, error, now - denied_since):
-                        return
-                    pause = min(pause, max(self._patience.lost_after / 8, self._schedule.shortest))
-                elif isinstance(error, RateLimited):
-                    asked = error.rate_limit.retry_after if error.rate_limit else None
-                    obeyed = min(asked or _RATE_LIMIT_SECONDS, self._patience.retry_after_longest)
-                    pause = max(pause, obeyed)
-                    hurry = False
-                elif not error.transient:
-                    job.problem = Fault.of(error)
-                    return
-                job.problem = Fault.of(error)
-                job.answer()
-                continue
-            job.problem = None
-            denied_since = None
-            if await self._take(job, pid, state):
+    async def _watch(self, job: Job) -> None:
+        """Wait while another process starts it, until that is done or its process is gone."""
+        while isinstance(job.execution.state, Intended | Sent) and not self._closing.is_set():
+            if await self._close_orphan(job) is not None:
                 return
-            job.answer()
+            with anyio.move_on_after(_WATCH_SECONDS):
+                await self._closing.wait()
+            found = await self.get(job.execution.exec_id)
+            job.execution = found or job.execution
+            job.pid = job.execution.pid
 
-    async def _take(self, job: Job, pid: int, state: CommandState) -> bool:
-        """HostUp knows the command: put what it says on disk. True: that was its end."""
-        if not job.is_recorded:
-            await self._recorder.adopt(job)
-        if state.exited:
-            await self._recorder.complete(job, state)
-        elif isinstance(job.execution.state, Ended):  # taken for lost, and here after all
-            again = partial(self._journal.mark_running, job.execution, pid)
-            await self._recorder.insist(job, again)
-        return state.exited
-
-    async def _denied(self, job: Job, error: HostUpError, seconds: float) -> bool:
-        """HostUp has no result to give, for so long now: whether that is the end of it."""
-        other = await self._recorder.once(partial(self._journal.get, job.execution.exec_id))
-        if other is not None and isinstance(other.state, Completed):
-            # Another process read the result, and put it where it belongs.
-            job.execution, job.problem = other, None
-            return True
-        if not job.is_recorded:
-            job.problem = Fault(
-                "pid_unknown",
-                f"HostUp gives no result for this pid. {error.message}",
-                "The pid never was a command here, its result was read already, or HostUp cannot "
-                "answer now; a result that this server has read has an exec_id.",
-            )
-            return True
-        if seconds < self._patience.lost_after:
-            return False
-        message = f"The command was started, and HostUp no longer has its result. {error.message}"
-        advice = (
-            "It may have been read elsewhere, or the VPS or its agent was restarted; check in the "
-            "VPS what the command did. After a backup of the VPS, ask again."
-        )
-        await self._recorder.end(job, "lost", Fault(error.code, message, advice))
-        return True
-
-    async def _pause(self, job: Job, seconds: float, *, hurry: bool) -> bool:
-        """Sleep, less if somebody asks and haste is allowed; True if the runner is closing."""
-        job.wake = anyio.Event()
-        with anyio.move_on_after(seconds):
-            async with anyio.create_task_group() as tasks:
-                for event in (self._closing, *([job.wake] if hurry else [])):
-                    tasks.start_soon(_cancel_after, event, tasks.cancel_scope)
-        return self._closing.is_set()
-
-    async def _close_orphan(self, job: Job) -> None:
-        """An execution that nobody drives here: say what is certain, once its owner is gone."""
+    async def _close_orphan(self, job: Job) -> Fault | None:
+        """Say what is certain of an execution whose starter is gone; None if it is not gone."""
         execution = job.execution
         if execution.owner != current_owner() and is_alive(execution.owner):
-            return
-        if isinstance(execution.state, Intended):
-            kind: EndKind = "not_started"
-            fault = Fault(
-                "interrupted",
-                "The command was not sent: the server stopped, or could not go on, before.",
-                "Send it again if it is still wanted.",
-            )
-        else:
-            kind = "unknown"
-            fault = Fault(
-                "interrupted",
-                "The server stopped, or could not go on, while the command was being sent, so it "
-                "may have run.",
-                _CHECK_BEFORE_REPEAT,
-            )
+            return None
+        sent = isinstance(execution.state, Sent)
+        fault = INTERRUPTED_WHILE if sent else INTERRUPTED_BEFORE
         with anyio.move_on_after(_FINISH_SECONDS):
-            await self._recorder.end(job, kind, fault)
+            await self._recorder.end(job, "unknown" if sent else "not_started", fault)
+        return fault
 
 
-async def _cancel_after(event: anyio.Event, scope: anyio.CancelScope) -> None:
-    await event.wait()
-    scope.cancel()
+_WATCH_SECONDS: Final = 0.2
 
 
-def _denies(error: HostUpError) -> bool:
-    """Whether HostUp answered for this very command, and has no result to give.
-
-    What it answers for a pid that is unknown or was read already is not documented, so an error
-    document with one of these statuses counts, a 500 too; so does a reply that was received and
-    cannot be read, since the agent has given its result away with it. What comes without HostUp's
-    error document does not count, however long, nor does a frozen guest, which keeps its results
-    (the guest agent's own word, should HostUp pass it on).
-    """
-    if isinstance(error, MalformedReply | ReplyTooLarge):
-        return True
-    if not isinstance(error, ApiError) or not error.api_code or "frozen" in error.detail:
-        return False
-    return error.status in {400, 404, 410, 422, 500}
+def _certainly_not_run(execution: Execution) -> bool:
+    return isinstance(execution.state, Ended) and execution.state.kind == "not_started"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 from urllib.parse import quote
 
 from pydantic import BaseModel, SecretStr, ValidationError
@@ -16,13 +16,30 @@ from hostup_mcp.hostup.agent import (
     CommandState,
     StartedCommand,
 )
-from hostup_mcp.hostup.errors import ApiKeyMissing
+from hostup_mcp.hostup.errors import ApiKeyMissing, ReplyTooLarge
 from hostup_mcp.hostup.http import MAX_REPLY_BYTES, MAX_RESULT_BYTES, HttpTransport
 from hostup_mcp.hostup.models import Vps, VpsPage, VpsStatus
+from hostup_mcp.hostup.pacer import Pacer
+from hostup_mcp.hostup.pacing import parse_rate_limit
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
 _VPS = "/api/v2/vps"
+
+
+class _Need(NamedTuple):
+    """The scope that a call needs, and what the call is for."""
+
+    scope: str
+    purpose: str
+
+
+_LIST = _Need("read:vm", "listing VPSs")
+_LOOK_UP = _Need("read:vm", "looking up a VPS")
+_STATUS = _Need("read:vm", "asking for a VPS's status")
+_PROBE = _Need("read:vm", "asking whether a VPS takes commands")
+_START = _Need("write:vm", "starting a command")
+_RESULT = _Need("write:vm", "reading a command's result")
 
 
 class HostUpClient:
@@ -32,9 +49,24 @@ class HostUpClient:
     request.
     """
 
-    def __init__(self, http: HttpTransport, api_key: SecretStr | None) -> None:
+    def __init__(
+        self, http: HttpTransport, api_key: SecretStr | None, pacer: Pacer | None = None
+    ) -> None:
+        """The client.
+
+        Args:
+            http: sends to the API's origin.
+            api_key: the key; without one every method raises `ApiKeyMissing`.
+            pacer: the key's budget of requests in this process.
+        """
         self._http = http
         self._api_key = api_key
+        self._pacer = pacer or Pacer()
+
+    @property
+    def waiting_seconds(self) -> float:
+        """For how long the next request must wait for its turn, at least."""
+        return self._pacer.waiting_until()
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -71,25 +103,25 @@ class HostUpClient:
         if primary_ip:
             query.append(("primaryIp", primary_ip))
         query.extend(("include", value) for value in include)
-        page = await self._send(VpsPage, "GET", _VPS, query=query)
+        page = await self._send(VpsPage, _LIST, "GET", _VPS, query=query)
         if not page.next_cursor or page.next_cursor == cursor:
             return VpsPage(data=page.data, next_cursor=None)
         return page
 
     async def get_vps(self, vps_id: str) -> Vps:
         """`GET /api/v2/vps/{id}` (scope `read:vm`; page get-v2-vps-id)."""
-        return await self._send(Vps, "GET", _path(vps_id))
+        return await self._send(Vps, _LOOK_UP, "GET", _path(vps_id))
 
     async def get_status(self, vps_id: str) -> VpsStatus:
         """`GET /api/v2/vps/{id}/status` (scope `read:vm`; page get-v2-vps-id-status)."""
-        return await self._send(VpsStatus, "GET", _path(vps_id, "/status"))
+        return await self._send(VpsStatus, _STATUS, "GET", _path(vps_id, "/status"))
 
     async def get_availability(self, vps_id: str) -> AgentAvailability:
         """`GET /api/v2/vps/{id}/agent/exec` without `pid` (scope `read:vm`).
 
         Page get-v2-vps-id-agent-exec: run commands only while `available` is true.
         """
-        return await self._send(AgentAvailability, "GET", _path(vps_id, "/agent/exec"))
+        return await self._send(AgentAvailability, _PROBE, "GET", _path(vps_id, "/agent/exec"))
 
     async def get_command(self, vps_id: str, pid: int) -> CommandState:
         """`GET /api/v2/vps/{id}/agent/exec?pid=` (scope `write:vm`).
@@ -98,7 +130,9 @@ class HostUpClient:
         """
         query = [("pid", str(pid))]
         path = _path(vps_id, "/agent/exec")
-        return await self._send(CommandState, "GET", path, query=query, max_bytes=MAX_RESULT_BYTES)
+        return await self._send(
+            CommandState, _RESULT, "GET", path, query=query, max_bytes=MAX_RESULT_BYTES
+        )
 
     async def start_command(self, vps_id: str, command: str) -> StartedCommand:
         """`POST /api/v2/vps/{id}/agent/exec` (scope `write:vm`; page post-v2-vps-id-agent-exec).
@@ -115,11 +149,12 @@ class HostUpClient:
         """
         body = CommandRequest(command=command).model_dump()
         path = _path(vps_id, "/agent/exec")
-        return await self._send(StartedCommand, "POST", path, json_body=body)
+        return await self._send(StartedCommand, _START, "POST", path, json_body=body)
 
     async def _send(
         self,
         model: type[_Model],
+        need: _Need,
         method: str,
         path: str,
         *,
@@ -134,16 +169,24 @@ class HostUpClient:
                 "made at https://cloud.hostup.se/api-management.",
             )
         key = self._api_key.get_secret_value()
-        reply = await self._http.request(
-            method,
-            path,
-            headers={"Authorization": f"Bearer {key}"},
-            query=query,
-            json_body=json_body,
-            max_bytes=max_bytes,
+        async with self._pacer.turn() as turn:
+            try:
+                reply = await self._http.request(
+                    method,
+                    path,
+                    headers={"Authorization": f"Bearer {key}"},
+                    query=query,
+                    json_body=json_body,
+                    max_bytes=max_bytes,
+                )
+            except ReplyTooLarge as error:
+                self._pacer.learn(turn, parse_rate_limit({}, datetime.now(UTC)), error.status)
+                raise
+            limit = parse_rate_limit(reply.headers, datetime.now(UTC))
+            self._pacer.learn(turn, limit, reply.status)
+        document = replies.read(
+            reply, secret=key, scope=need.scope, purpose=need.purpose, now=datetime.now(UTC)
         )
-        scope = "write:vm" if method == "POST" or (query and query[0][0] == "pid") else "read:vm"
-        document = replies.read(reply, secret=key, scope=scope, now=datetime.now(UTC))
         try:
             return model.model_validate(document)
         except ValidationError as error:

@@ -11,6 +11,7 @@ import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import Protocol, cast
 from urllib.parse import urlsplit
 
 import anyio
@@ -171,11 +172,40 @@ class HttpTransport:
                         "It was not read further; check that hostup.base_url is HostUp's API.",
                         status=response.status_code,
                     )
+            if _has_more(response):
+                # What follows a reply belongs to no request of ours; the next must not get it.
+                await cast("_Stream", response.extensions["network_stream"]).aclose()
             return Reply(
                 status=response.status_code,
                 headers={name.lower(): value for name, value in response.headers.items()},
                 body=bytes(body),
             )
+
+
+class _Stream(Protocol):
+    """What is used of a connection (httpcore's `AsyncNetworkStream`, a public extension)."""
+
+    async def aclose(self) -> None:
+        """Close it."""
+        ...
+
+    def get_extra_info(self, info: str) -> object:
+        """`is_readable`: whether bytes wait to be read."""
+        ...
+
+
+def _has_more(response: httpx.Response) -> bool:
+    """Whether more came on the connection than the reply: a duplicate, or somebody else's.
+
+    What waits in the socket can be asked for; what the HTTP library read already stands in its
+    parser, which has no public name.
+    """
+    stream = cast("_Stream", response.extensions["network_stream"])
+    found: object = response.stream
+    for name in ("_stream", "_httpcore_stream", "_stream", "_connection", "_h11_state"):
+        found = getattr(found, name, None)
+    trailing = cast("tuple[bytes, bool]", getattr(found, "trailing_data", (b"", False)))
+    return bool(trailing[0]) or bool(stream.get_extra_info("is_readable"))
 
 
 def _connect_error(origin: str, error: httpx.ConnectError) -> NotSent:

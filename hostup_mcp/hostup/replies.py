@@ -42,13 +42,16 @@ _LATER = "Try again a little later; if it stays, give HostUp's support the reque
 _NOT_HOSTUP = "Check that hostup.base_url is HostUp's API and that no proxy changes its replies."
 
 
-def read(reply: Reply, *, secret: str, scope: str, now: datetime) -> dict[str, JsonValue]:
+def read(
+    reply: Reply, *, secret: str, scope: str, purpose: str, now: datetime
+) -> dict[str, JsonValue]:
     """The JSON object of a successful reply, unwrapped from `data` where it is wrapped.
 
     Args:
         reply: what came.
         secret: replaced wherever it stands in the document, so that no echo can leak it.
         scope: the documented scope of this call, for the advice on a 403.
+        purpose: what the call is for, such as `starting a command`, for the same.
         now: the present time, to turn a reset time into seconds.
 
     Raises:
@@ -62,7 +65,8 @@ def read(reply: Reply, *, secret: str, scope: str, now: datetime) -> dict[str, J
         )
     document, fault = _parse(reply.body, secret)
     if not 200 <= reply.status < 300:
-        raise _error(reply, document, fault, scope, parse_rate_limit(reply.headers, now))
+        need = {"scope": scope, "purpose": purpose}
+        raise _error(reply, document, fault, need, parse_rate_limit(reply.headers, now))
     if fault:
         raise MalformedReply(
             f"HostUp's reply cannot be read: {fault}.", _NOT_HOSTUP, status=reply.status
@@ -128,7 +132,11 @@ def _without(secret: str, value: JsonValue) -> JsonValue:
 
 
 def _error(
-    reply: Reply, document: JsonValue, fault: str, scope: str, rate_limit: RateLimit
+    reply: Reply,
+    document: JsonValue,
+    fault: str,
+    need: Mapping[str, str],
+    rate_limit: RateLimit,
 ) -> ReplyError:
     problem = _problem(document)
     status = reply.status
@@ -142,7 +150,7 @@ def _error(
             "ask HostUp's support if it stays.",
             status=status,
         )
-    kind, happened, advice = _explain(status, scope, rate_limit)
+    kind, happened, advice = _explain(status, need, rate_limit)
     if problem is None:
         came = fault or "it has no HostUp error document"
         return kind(
@@ -208,7 +216,8 @@ _KINDS: Final[Mapping[int, tuple[type[ApiError], str, str]]] = {
     ),
     403: (
         Forbidden,
-        "HostUp refused: the API key lacks the scope {scope}, or the VPS is not its owner's",
+        "HostUp refused: the API key lacks the scope {scope}, which {purpose} needs, or the VPS is "
+        "not its owner's",
         f"The operator should give the key the scope {{scope}} at {_KEYS}; "
         "list_vps shows the VPSs it can see.",
     ),
@@ -232,8 +241,10 @@ _UNEXPECTED = (
 )
 
 
-def _explain(status: int, scope: str, rate_limit: RateLimit) -> tuple[type[ApiError], str, str]:
+def _explain(
+    status: int, need: Mapping[str, str], rate_limit: RateLimit
+) -> tuple[type[ApiError], str, str]:
     kind, happened, advice = _KINDS.get(status, _FAILURE if status >= 500 else _UNEXPECTED)
     seconds = rate_limit.retry_after
     when = "in a minute" if seconds is None else f"in {min(seconds, _DAY):.0f} seconds"
-    return kind, happened.format(scope=scope), advice.format(scope=scope, when=when)
+    return kind, happened.format(**need), advice.format(**need, when=when)

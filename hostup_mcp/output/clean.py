@@ -1,18 +1,104 @@
-"""Text that can travel: what a JSON-RPC message must not carry is replaced.
+"""Text that can travel and be read: nothing in it is hidden, and nothing acts on a screen.
 
-A later version also cleans escape sequences, invisible characters and secrets; see
-docs/architecture.md.
+What a terminal would obey or not show is removed or made visible, and counted. What a JSON-RPC
+message must not carry is replaced. Secrets are the business of `redact`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import cast
+from dataclasses import dataclass
+from typing import Final, cast
 
 from pydantic import JsonValue
 
+from hostup_mcp.output.terminal import folded, without_escapes, without_overstrikes
+
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
+
+_CONTROLS: Final = r"\x00-\x08\x0b-\x1f\x7f-\x9f"
+# What Unicode calls default ignorable, and the characters that only steer: direction, joining,
+# variation, tags, line and paragraph ends, annotation.
+_INVISIBLES: Final = (
+    r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e"
+    r"\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
+    r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+_UNCLEAN: Final = re.compile(rf"[{_CONTROLS}{_INVISIBLES}\ud800-\udfff]")
+_INVISIBLE: Final = re.compile(rf"[{_INVISIBLES}]")
+# A hole in a file is read as zeros: a log after a crash has thousands of them in a row.
+_HOLE: Final = re.compile(r"\x00{8,}")
+_MARK: Final = re.compile(r"<U\+[0-9A-F]{4,6}(?: x[0-9]+)?>")
+_CONTROL: Final = re.compile(rf"[{_CONTROLS}]")
+# With more kinds than this in a text, one slow pass is faster than a fast one for each.
+_FEW: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """A text fit to be read, and what was changed in it.
+
+    Attributes:
+        text: no control character but line feed and tab, nothing invisible, no surrogate.
+        counts: by kind, those that occurred: `escapes` removed, `overstrikes` and
+            `progress_lines` folded, `controls` and `invisible` characters made visible,
+            `surrogates` replaced.
+    """
+
+    text: str
+    counts: Mapping[str, int]
+
+
+def clean(text: str) -> Cleaned:
+    """The text as a reader should see it. Any text is accepted; a clean one is returned as it is.
+
+    A character that would act or hide is shown as `<U+0007>`, a hole in a file as
+    `<U+0000 x4096>`.
+    """
+    if _UNCLEAN.search(text) is None:
+        return Cleaned(text, {})
+    text, surrogates = _SURROGATE.subn("\ufffd", text)
+    text, escapes = without_escapes(text)
+    text, overstrikes = without_overstrikes(text)
+    text, progress_lines = folded(text)
+    text, controls, invisible = _made_visible(text)
+    counts = {
+        "escapes": escapes,
+        "overstrikes": overstrikes,
+        "progress_lines": progress_lines,
+        "controls": controls,
+        "invisible": invisible,
+        "surrogates": surrogates,
+    }
+    return Cleaned(text, {kind: count for kind, count in counts.items() if count})
+
+
+def without_marks(text: str) -> str:
+    """The text without what `clean` put in the place of characters that act or hide."""
+    return _MARK.sub("", text)
+
+
+def _made_visible(text: str) -> tuple[str, int, int]:
+    """The text with marks for what acts or hides, and how many characters of each there were."""
+    holes = 0
+
+    def hole(found: re.Match[str]) -> str:
+        nonlocal holes
+        holes += len(found[0])
+        return f"<U+0000 x{len(found[0])}>"
+
+    text = _HOLE.sub(hole, text)
+    kinds = set(text)
+    controls = {c: text.count(c) for c in kinds if _CONTROL.match(c)}
+    invisible = {c: text.count(c) for c in kinds if _INVISIBLE.match(c)}
+    marks = {ord(c): f"<U+{ord(c):04X}>" for c in (*controls, *invisible)}
+    if len(marks) > _FEW:
+        text = text.translate(marks)
+    else:
+        for character, mark in marks.items():
+            text = text.replace(chr(character), mark)
+    return text, holes + sum(controls.values()), sum(invisible.values())
 
 
 def encodable(text: str) -> str:

@@ -1,27 +1,130 @@
-"""A window on a long text: its head and its tail, and exactly what was left out."""
+"""Parts of a long text: head and tail, a slice from an offset, the last lines.
+
+Offsets and sizes are bytes of the text in UTF-8. What a part leaves out is told exactly. No part
+cuts a character, and where it can it ends with a line.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Final
 
-def window(text: str, max_characters: int) -> str:
-    """The text, or its head and tail with a line between that says what is missing.
+# A part travels twice in a message, as text and as JSON, and a client may cut far below 1 MiB.
+MAX_PART_BYTES: Final = 65_536
+# Enough for any one character.
+_MIN_BYTES: Final = 4
 
-    Args:
-        text: any text.
-        max_characters: how much of it is kept, half from each end, cut at line ends where the
-            half has one.
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a text.
+
+    Attributes:
+        text: what is shown; for a `window` with a line between its head and its tail that says
+            what is left out there.
+        total_bytes: the size of the whole text.
+        total_lines: its lines; a last one without a line end counts.
+        shown: the shown ranges as (start, end) offsets, in their order.
+        next_offset: where the first left-out byte of what was asked for stands; None if nothing
+            was left out.
     """
-    if len(text) <= max_characters:
-        return text
-    half = max_characters // 2
-    head, tail = text[:half], text[len(text) - half :]
-    if (end := head.rfind("\n")) > 0:
-        head = head[: end + 1]
-    if 0 <= (start := tail.find("\n")) < len(tail) - 1:
-        tail = tail[start + 1 :]
-    missing = text[len(head) : len(text) - len(tail)]
-    note = (
-        f"[left out here: {len(missing)} characters, {missing.count(chr(10))} line ends, of "
-        f"{len(text)} characters in all; filter in the command to see a part]"
+
+    text: str
+    total_bytes: int
+    total_lines: int
+    shown: tuple[tuple[int, int], ...]
+    next_offset: int | None
+
+
+def window(text: str, head_bytes: int = 8192, tail_bytes: int = 8192) -> Part:
+    """The whole text if it fits into both sizes, otherwise its head and its tail."""
+    data = encoded(text)
+    head_bytes, tail_bytes = _bounded(head_bytes, 0), _bounded(tail_bytes, 0)
+    if len(data) <= min(head_bytes + tail_bytes, MAX_PART_BYTES):
+        return _part(data, data.decode(), ((0, len(data)),), None)
+    tail_bytes = min(tail_bytes, MAX_PART_BYTES - head_bytes)
+    head = _head_end(data, head_bytes)
+    tail = _tail_start(data, tail_bytes)
+    left_out = data[head:tail]
+    note = f"[left out here: {len(left_out)} bytes, {line_count(left_out)} lines]"
+    before = data[:head].decode()
+    if before and not before.endswith("\n"):
+        before += "\n"
+    return _part(
+        data, f"{before}{note}\n{data[tail:].decode()}", ((0, head), (tail, len(data))), head
     )
-    return f"{head.rstrip(chr(10))}\n{note}\n{tail}"
+
+
+def read_from(text: str, offset: int, max_bytes: int) -> Part:
+    """The text from an offset on, at most `max_bytes` of it.
+
+    An offset inside a character is moved to its start. Slices that follow each other by
+    `next_offset` are together exactly the text.
+    """
+    data = encoded(text)
+    start = boundary(data, max(0, min(offset, len(data))))
+    end = start + _bounded(max_bytes, _MIN_BYTES)
+    if end >= len(data):
+        end = len(data)
+    else:
+        end = data.rfind(b"\n", start, end) + 1 or boundary(data, end)
+    return _part(data, data[start:end].decode(), ((start, end),), end if end < len(data) else None)
+
+
+def last_lines(text: str, count: int, max_bytes: int) -> Part:
+    """The last lines of the text: `count` of them, or the last `max_bytes` of these."""
+    data = encoded(text)
+    asked = len(data)
+    for _ in range(max(0, count)):
+        if asked == 0:
+            break
+        asked = data.rfind(b"\n", 0, asked - 1) + 1
+    size = _bounded(max_bytes, _MIN_BYTES)
+    start = asked if len(data) - asked <= size else _tail_start(data, size)
+    return _part(
+        data, data[start:].decode(), ((start, len(data)),), None if start == asked else asked
+    )
+
+
+def encoded(text: str) -> bytes:
+    """The text in UTF-8. A lone surrogate, which `clean` leaves none of, is one `?`."""
+    return text.encode("utf-8", "replace")
+
+
+def line_count(data: bytes) -> int:
+    """How many lines stand in the bytes, whole or in part."""
+    return data.count(b"\n") + (not data.endswith(b"\n") and bool(data))
+
+
+def boundary(data: bytes, at: int) -> int:
+    """The start of the character that the byte at `at` belongs to."""
+    while 0 < at < len(data) and data[at] & 0xC0 == 0x80:
+        at -= 1
+    return at
+
+
+def _bounded(size: int, least: int) -> int:
+    return max(least, min(size, MAX_PART_BYTES))
+
+
+def _head_end(data: bytes, size: int) -> int:
+    """Where a head of this size ends: with a line, unless half of it would be lost by that."""
+    whole = data.rfind(b"\n", 0, size) + 1
+    return whole if 2 * whole >= size else boundary(data, size)
+
+
+def _tail_start(data: bytes, size: int) -> int:
+    """Where a tail of this size starts: with a line, unless half of it would be lost by that."""
+    start = len(data) - size
+    whole = data.find(b"\n", start - 1) + 1
+    if whole and 2 * (len(data) - whole) >= size:
+        return whole
+    while start < len(data) and data[start] & 0xC0 == 0x80:
+        start += 1
+    return start
+
+
+def _part(
+    data: bytes, text: str, shown: tuple[tuple[int, int], ...], next_offset: int | None
+) -> Part:
+    return Part(text, len(data), line_count(data), shown, next_offset)

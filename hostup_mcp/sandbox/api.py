@@ -73,7 +73,7 @@ class _Refused(Exception):
 
 
 class SandboxApi:
-    """The ASGI application, in `app`."""
+    """The ASGI application, in `app`; `last_request_at` is on the monotonic clock, in seconds."""
 
     def __init__(
         self, fleet: Sequence[SandboxVps], keys: dict[str, frozenset[str]], rate_limit: int
@@ -89,6 +89,7 @@ class SandboxApi:
         self._keys = keys
         self._rate_limit = rate_limit
         self._windows: dict[str, tuple[float, int]] = {}
+        self.last_request_at = time.monotonic()
         self._started = time.monotonic()
         routes = [
             Route(_BASE, self._reading(self._list, *_LIST_QUERY)),
@@ -132,6 +133,7 @@ class SandboxApi:
 
     def _admit(self, request: Request, scope: str) -> None:
         """Key, rate limit, scope: in this order."""
+        self.last_request_at = time.monotonic()
         kind, _, key = request.headers.get("authorization", "").partition(" ")
         scopes = self._keys.get(key.strip()) if kind.lower() == "bearer" else None
         if scopes is None:

@@ -100,9 +100,9 @@ class Sandbox:
         self.read_key = f"sandbox_{secrets.token_urlsafe(24)}"
         self.base_url = ""
         keys = {self.api_key: frozenset({READ, WRITE}), self.read_key: frozenset({READ})}
-        api = SandboxApi(machines, keys, rate_limit)
+        self._api = SandboxApi(machines, keys, rate_limit)
         config = uvicorn.Config(
-            api.app,
+            self._api.app,
             lifespan="on",
             ws="none",
             log_config=None,
@@ -112,6 +112,11 @@ class Sandbox:
         self._server = uvicorn.Server(config)
         self._port = port
         self._thread: threading.Thread | None = None
+
+    @property
+    def idle_seconds(self) -> float:
+        """Since the last request, or the start."""
+        return time.monotonic() - self._api.last_request_at
 
     def __enter__(self) -> Self:
         try:

@@ -1,0 +1,202 @@
+"""The SQLite file behind the journal: how it is opened, its tables, and how it is written."""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+import threading
+from collections.abc import Generator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Final, Literal
+
+_VERSION: Final = 3
+_BUSY_SECONDS: Final = 2.0
+
+# Output is stored as bytes: SQLite text cannot hold a lone surrogate, and a result must not be
+# lost for one.
+_SCHEMA: Final = """
+CREATE TABLE executions (
+    exec_id TEXT PRIMARY KEY,
+    vps_id TEXT NOT NULL,
+    command TEXT NOT NULL,
+    policy TEXT NOT NULL,
+    created_at REAL NOT NULL,
+    owner TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN
+        ('intended', 'sent', 'running', 'completed', 'not_started', 'unknown', 'lost')),
+    sent_at REAL,
+    finished_at REAL,
+    pid INTEGER,
+    exit_code INTEGER,
+    signal INTEGER,
+    stdout BLOB,
+    stderr BLOB,
+    stdout_truncated INTEGER,
+    stderr_truncated INTEGER,
+    error_code TEXT,
+    error_message TEXT,
+    error_advice TEXT
+) STRICT;
+CREATE INDEX executions_by_pid ON executions (vps_id, pid);
+"""
+_STEPS: Final[tuple[str, ...]] = (
+    _SCHEMA,
+    "ALTER TABLE executions ADD COLUMN policy TEXT NOT NULL DEFAULT ''",
+    """
+    ALTER TABLE executions ADD COLUMN idempotency_key TEXT;
+    ALTER TABLE executions ADD COLUMN lease_until REAL NOT NULL DEFAULT 0;
+    ALTER TABLE executions ADD COLUMN read_at REAL;
+    ALTER TABLE executions ADD COLUMN dropped_at REAL;
+    ALTER TABLE executions ADD COLUMN changes TEXT;
+    ALTER TABLE executions ADD COLUMN raw_stdout BLOB;
+    ALTER TABLE executions ADD COLUMN raw_stderr BLOB;
+    CREATE UNIQUE INDEX executions_by_key ON executions (vps_id, idempotency_key)
+        WHERE idempotency_key IS NOT NULL;
+    CREATE INDEX executions_by_command ON executions (vps_id, command, created_at);
+    CREATE INDEX executions_by_state ON executions (state, created_at)
+    """,
+)
+
+Value = str | float | bytes | None
+Row = tuple[Value, ...]
+Durability = Literal["FULL", "NORMAL"]
+"""`FULL` is on the disk when it returns, also if the power fails then; `NORMAL` only if it does
+not fail within moments, which is enough for what can be found out again."""
+
+
+class JournalError(Exception):
+    """The journal cannot be read or written.
+
+    Attributes:
+        code: `journal_failed`.
+        message: one sentence on what happened.
+        advice: one sentence on what to do next.
+    """
+
+    code = "journal_failed"
+
+    def __init__(self, path: Path, reason: str) -> None:
+        self.message = f"The journal {path} cannot be used ({reason})."
+        self.advice = "The operator should check that folder, its rights and the free disk space."
+        super().__init__(f"{self.message} {self.advice}")
+
+
+class JournalBusy(JournalError):
+    """The disk has more to do than it can in the time that a caller has."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "too much is waiting to be written")
+
+
+class Database:
+    """One SQLite file in WAL mode. Every method raises `JournalError` when the disk refuses.
+
+    Methods block on the disk, and may be called from any thread; they take turns.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open the file, and make it, and its folder with mode 0700, if there is none."""
+        self._path = path
+        self._lock = threading.RLock()
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.touch(mode=0o600)
+            self._inode = path.stat().st_ino
+            self._connection = sqlite3.connect(
+                path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            )
+            self._prepare()
+        except (OSError, sqlite3.Error) as error:
+            raise JournalError(path, str(error)) from None
+
+    def _prepare(self) -> None:
+        run = self._connection.execute
+        if self._path.stat().st_size == 0:
+            run("PRAGMA auto_vacuum = INCREMENTAL")
+        run("PRAGMA journal_mode = WAL")
+        run("PRAGMA synchronous = FULL")
+        # What is replaced or dropped may have been a secret.
+        run("PRAGMA secure_delete = ON")
+        run("BEGIN IMMEDIATE")
+        (version,) = run("PRAGMA user_version").fetchone()
+        steps = _STEPS[:1] + _STEPS[2:] if version == 0 else _STEPS[version:]
+        for step in steps if version < _VERSION else ():
+            for statement in step.split(";"):
+                run(statement)
+        if version < _VERSION:
+            run(f"PRAGMA user_version = {_VERSION}")
+        run("COMMIT")
+        if version > _VERSION:
+            raise sqlite3.DatabaseError(f"it was written by a newer version (format {version})")
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._connection.close()
+
+    @contextmanager
+    def writing(self, durability: Durability = "FULL") -> Generator[None]:
+        """A transaction: all that is executed inside is on disk afterwards, or nothing of it."""
+        with self._lock, self._errors():
+            if self._path.stat().st_ino != self._inode:
+                # What goes to a file that was deleted is not on disk.
+                raise FileNotFoundError(errno.ENOENT, "another file is in its place")
+            if durability == "NORMAL":
+                self._connection.execute("PRAGMA synchronous = NORMAL")
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield
+                except BaseException:
+                    self._connection.execute("ROLLBACK")
+                    raise
+                self._connection.execute("COMMIT")
+            finally:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                if durability == "NORMAL":
+                    self._connection.execute("PRAGMA synchronous = FULL")
+
+    def execute(self, statement: str, values: Sequence[Value] = ()) -> int:
+        """Run a statement inside `writing`; how many rows it changed."""
+        with closing(self._connection.execute(statement, tuple(values))) as cursor:
+            return cursor.rowcount
+
+    def select(self, statement: str, values: Sequence[Value] = ()) -> list[Row]:
+        """The rows of a query."""
+        with (
+            self._lock,
+            self._errors(),
+            closing(self._connection.execute(statement, tuple(values))) as cursor,
+        ):
+            return cursor.fetchall()
+
+    def give_back(self) -> None:
+        """Return pages that are no longer used to the file system, where the file allows it."""
+        with self._lock, self._errors():
+            # It frees one page for each step, of which `execute` makes only the first.
+            self._connection.executescript("PRAGMA incremental_vacuum").close()
+            self.settle()
+
+    def settle(self) -> None:
+        """Bring the log into the file and empty it, so that what was replaced stands nowhere.
+
+        While another process reads, that is left to a later time.
+        """
+        with self._lock, self._errors():
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
+
+    @contextmanager
+    def _errors(self) -> Generator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise JournalError(self._path, f"{error.strerror}; restart the server") from None
+        except sqlite3.Error as error:
+            raise JournalError(self._path, str(error)) from None

@@ -1,0 +1,172 @@
+"""What stands between a command and its result: a code, a sentence, and the next step.
+
+How HostUp tells of trouble with the guest agent is not documented. Where it passes on the agent's
+own words (QEMU, qga/) or the hypervisor's (Proxmox, QemuServer/Agent.pm), they are recognised; else
+its documented codes are all there is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from hostup_mcp.execution.database import JournalError
+from hostup_mcp.execution.records import EndKind
+from hostup_mcp.hostup.errors import ApiError, HostUpError, MalformedReply, ReplyTooLarge
+
+CHECK_BEFORE_REPEAT: Final = (
+    "Check whether it ran, for example by what it changes; to run it again nonetheless, give a new "
+    "idempotency_key."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """An error that stands between an execution and its result: code, sentence, next step."""
+
+    code: str
+    message: str
+    advice: str
+
+    @classmethod
+    def of(cls, error: HostUpError | JournalError) -> Fault:
+        """The same facts, without the exception's traceback."""
+        return cls(error.code, error.message, error.advice)
+
+
+AGENT_MISSING: Final = Fault(
+    "agent_missing",
+    "The VPS is on, but no guest agent answers in it.",
+    "The operator should install qemu-guest-agent in the VPS and start it (systemctl enable --now "
+    "qemu-guest-agent); after a start of the VPS it may take a minute.",
+)
+EXEC_DISABLED: Final = Fault(
+    "exec_disabled",
+    "The guest agent answers, but does not run commands: guest-exec is disabled in it, as is the "
+    "default on RHEL and its relatives.",
+    "The operator should allow guest-exec and guest-exec-status in /etc/sysconfig/qemu-ga in the "
+    "VPS and restart qemu-guest-agent.",
+)
+GUEST_FROZEN: Final = Fault(
+    "guest_frozen",
+    "The file systems of the VPS are frozen, for a backup or a snapshot.",
+    "Try again in a minute or two.",
+)
+BLOCKED: Final = Fault(
+    "command_blocked",
+    "HostUp's own safety check refused the command.",
+    "No policy of hostup-mcp lifts that; use another command.",
+)
+INTERNAL: Final = Fault(
+    "internal_error",
+    "hostup-mcp failed in a way it should not.",
+    "Ask for the result again; the operator finds the cause in the server's log.",
+)
+CANCELLED: Final = Fault(
+    "cancelled",
+    "The call was cancelled before the command was sent.",
+    "Send it again if it is still wanted.",
+)
+INTERRUPTED_BEFORE: Final = Fault(
+    "interrupted",
+    "The command was not sent: the server stopped, or could not go on, before.",
+    "Send it again if it is still wanted.",
+)
+INTERRUPTED_WHILE: Final = Fault(
+    "interrupted",
+    "The server stopped, or could not go on, while the command was being sent, so it may have run.",
+    CHECK_BEFORE_REPEAT,
+)
+PID_MISSING: Final = Fault(
+    "pid_missing",
+    "HostUp accepted the command but gave no pid, so it may have run.",
+    CHECK_BEFORE_REPEAT,
+)
+PID_UNKNOWN: Final = Fault(
+    "pid_unknown",
+    "HostUp gives no result for this pid.",
+    "The pid never was a command here, its result was read already, or HostUp cannot answer now; a "
+    "result that this server has read has an exec_id.",
+)
+VPS_REBOOTED: Final = Fault(
+    "vps_rebooted",
+    "The VPS was restarted after the command was started, which ended the command and took its "
+    "result.",
+    "Check in the VPS what the command did.",
+)
+TOO_LARGE: Final = Fault(
+    "result_too_large",
+    "The command ended, and its output was lost on the way: HostUp could not deliver it, which "
+    "happens from about 1 MiB on.",
+    "If it may run again, have it print less, with | head -c 200000 or | tail -n 200, and give a "
+    "new idempotency_key.",
+)
+
+# The words by which a start is known to have been refused before anything ran.
+_BY_WORDS: Final[tuple[tuple[str, Fault], ...]] = (
+    ("frozen", GUEST_FROZEN),
+    ("has been disabled", EXEC_DISABLED),
+    ("blocked", BLOCKED),
+    ("guest agent is not running", AGENT_MISSING),
+    ("no qemu guest agent configured", AGENT_MISSING),
+)
+
+
+def recognised(words: str) -> Fault | None:
+    """The case that an agent's or hypervisor's own words stand for."""
+    lower = words.lower()
+    return next((fault for sign, fault in _BY_WORDS if sign in lower), None)
+
+
+def of_start(error: HostUpError) -> tuple[EndKind, Fault]:
+    """What became of a command whose start failed.
+
+    Returns:
+        `not_started` only where it is certain that nothing ran; else `unknown`.
+    """
+    fault = recognised(error.detail) if isinstance(error, ApiError) else None
+    if fault is not None:
+        return "not_started", fault
+    not_ready = isinstance(error, ApiError) and error.api_code == "vps_not_ready"
+    if error.nothing_ran or not_ready:
+        return "not_started", Fault.of(error)
+    message = f"It is not known whether the command ran. {error.message}"
+    return "unknown", Fault(error.code, message, CHECK_BEFORE_REPEAT)
+
+
+def denies(error: HostUpError) -> bool:
+    """Whether HostUp answered for this very command, and has no result to give.
+
+    What it answers for a pid that is unknown or was read already is not documented, so an error
+    document with one of these statuses counts, a 500 too; so does a reply that was received and
+    cannot be read, since the agent has given its result away with it. What comes without HostUp's
+    error document does not count, however long, nor does a guest that is frozen or was told not to
+    run commands, which keeps its results.
+    """
+    if isinstance(error, MalformedReply | ReplyTooLarge):
+        return True
+    if not isinstance(error, ApiError) or not error.api_code:
+        return False
+    if recognised(error.detail) in (GUEST_FROZEN, EXEC_DISABLED):
+        return False
+    return error.status in {400, 404, 410, 422, 500}
+
+
+def lost(error: HostUpError, *, reply_was_lost: bool) -> Fault:
+    """Why there will be no result, once HostUp has denied it for long enough.
+
+    Args:
+        error: the last denial.
+        reply_was_lost: whether an earlier reply broke off, came too late or could not be read,
+            which may have held the result.
+    """
+    if isinstance(error, ReplyTooLarge):
+        return TOO_LARGE
+    if reply_was_lost:
+        return Fault(error.code, f"{TOO_LARGE.message} {error.message}", TOO_LARGE.advice)
+    return Fault(
+        error.code,
+        f"The command was started, and HostUp no longer has its result. {error.message}",
+        "It may have been read elsewhere, or the guest agent was restarted; check in the VPS what "
+        "the command did. After a backup of the VPS, ask again.",
+    )

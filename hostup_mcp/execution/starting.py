@@ -1,0 +1,153 @@
+"""From an intent on disk to a pid on disk: the one request that must never be made twice."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Final
+
+import anyio
+
+from hostup_mcp.execution.availability import Availability
+from hostup_mcp.execution.faults import CANCELLED, PID_MISSING, Fault, of_start
+from hostup_mcp.execution.job import Job
+from hostup_mcp.execution.journal import Journal
+from hostup_mcp.execution.recorder import Recorder
+from hostup_mcp.execution.records import Sent
+from hostup_mcp.hostup.client import HostUpClient
+from hostup_mcp.hostup.errors import HostUpError, NotSent, RateLimited, TlsFailed
+from hostup_mcp.policy.judge import ApprovedCommand
+
+_RATE_LIMIT_SECONDS: Final = 5.0
+# A name or a port that is not there now is seldom there soon: two more tries, then that is said.
+_UNREACHABLE_SECONDS: Final = 0.5
+_UNREACHABLE_TRIES: Final = 3
+
+
+class StartsUnderWay:
+    """Which VPSs are being sent a command, so that nobody takes a new pid for an old one."""
+
+    def __init__(self) -> None:
+        self._turns: dict[str, int] = defaultdict(int)
+        self._changed = anyio.Event()
+
+    @asynccontextmanager
+    async def start(self, vps_id: str) -> AsyncGenerator[None]:
+        """A start on this VPS, from its request until its pid is on disk."""
+        self._turns[vps_id] += 1
+        try:
+            yield
+        finally:
+            self._turns[vps_id] -= 1
+            if not self._turns[vps_id]:
+                del self._turns[vps_id]
+            self._changed.set()
+            self._changed = anyio.Event()
+
+    async def settled(self, vps_id: str) -> None:
+        """Wait until no start is under way there."""
+        while vps_id in self._turns:
+            await self._changed.wait()
+
+
+class Starter:
+    """Probes a VPS, sends it a command, and keeps the pid."""
+
+    def __init__(
+        self,
+        client: HostUpClient,
+        journal: Journal,
+        recorder: Recorder,
+        availability: Availability,
+        under_way: StartsUnderWay,
+        *,
+        patience_seconds: float,
+        closing: anyio.Event,
+    ) -> None:
+        """The starter.
+
+        Args:
+            client: the API.
+            journal: what is called through `recorder`.
+            recorder: writes the journal.
+            availability: the probe.
+            under_way: told of every start.
+            patience_seconds: for how long a start that certainly did not arrive is tried again.
+            closing: set when nothing new may be sent.
+        """
+        self._client = client
+        self._journal = journal
+        self._recorder = recorder
+        self._availability = availability
+        self._under_way = under_way
+        self._patience = patience_seconds
+        self._closing = closing
+
+    async def start(self, job: Job, command: ApprovedCommand, service_status: str) -> None:
+        """Bring an execution from `intended` to `running`, or to its end."""
+        until: float | None = None
+        unreachable = 0
+        while error := await self._attempt(job, command, service_status):
+            # Waiting for a turn is no failure, so patience begins with the first one.
+            until = anyio.current_time() + self._patience if until is None else until
+            unreachable += isinstance(error, NotSent)
+            pause = _pause(error)
+            in_time = pause is not None and anyio.current_time() + pause < until
+            if pause is None or not in_time or unreachable >= _UNREACHABLE_TRIES or job.is_deserted:
+                await self._give_up(job, error)
+                return
+            if isinstance(job.execution.state, Sent):
+                unsent = partial(self._journal.mark_unsent, job.execution)
+                job.execution = await self._recorder.once(unsent)
+            job.problem = Fault.of(error)
+            with anyio.move_on_after(pause):
+                await self._closing.wait()
+
+    async def _attempt(
+        self, job: Job, command: ApprovedCommand, service_status: str
+    ) -> HostUpError | None:
+        """One try: the error that it met, or None when the execution has come on or has ended."""
+        vps_id = job.execution.vps_id
+        try:
+            fault = await self._availability.check(vps_id, service_status)
+            if fault is not None:
+                await self._recorder.end(job, "not_started", fault)
+                return None
+            async with self._under_way.start(vps_id):
+                await self._send(job, command)
+        except HostUpError as error:
+            self._availability.forget(vps_id)
+            return error
+        return None
+
+    async def _send(self, job: Job, command: ApprovedCommand) -> None:
+        job.execution = await self._recorder.once(partial(self._journal.mark_sent, job.execution))
+        if job.is_deserted or self._closing.is_set():
+            await self._recorder.end(job, "not_started", CANCELLED)
+            return
+        started = await self._client.start_command(job.execution.vps_id, command.sent)
+        if started.pid is None:
+            await self._recorder.end(job, "unknown", PID_MISSING)
+            return
+        job.pid, job.started_at = started.pid, anyio.current_time()
+        mark_running = partial(self._journal.mark_running, job.execution, started.pid)
+        await self._recorder.insist(job, mark_running)
+
+    async def _give_up(self, job: Job, error: HostUpError) -> None:
+        if isinstance(job.execution.state, Sent):
+            kind, fault = of_start(error)
+        else:
+            kind, fault = "not_started", Fault.of(error)
+        await self._recorder.end(job, kind, fault)
+
+
+def _pause(error: HostUpError) -> float | None:
+    """After how many seconds a request that had no effect may be made again; None for never."""
+    if isinstance(error, RateLimited):
+        asked = error.rate_limit.retry_after if error.rate_limit else None
+        return _RATE_LIMIT_SECONDS if asked is None else asked
+    if isinstance(error, NotSent) and not isinstance(error, TlsFailed):
+        return _UNREACHABLE_SECONDS
+    return None

@@ -1,0 +1,27 @@
+"""For questions that several ask at once: one asks, and the others then find the answer kept."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import anyio
+
+
+class OneByOne:
+    """A lock for each name, kept for as long as somebody holds it or waits for it."""
+
+    def __init__(self) -> None:
+        self._locks: dict[str, anyio.Lock] = {}
+
+    @asynccontextmanager
+    async def turn(self, name: str) -> AsyncGenerator[None]:
+        """Hold the lock of this name."""
+        lock = self._locks.setdefault(name, anyio.Lock())
+        try:
+            async with lock:
+                yield
+        finally:
+            # With others waiting it is theirs already.
+            if not lock.locked():
+                self._locks.pop(name, None)

@@ -1,0 +1,271 @@
+"""What a secret looks like: one rule a kind, each with its RE2 pattern.
+
+Patterns of known token formats follow what their issuers publish. A rule that is missing is one
+more line here, with its example in `tests/test_redact.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from hostup_mcp.output import secret_values as values
+from hostup_mcp.output.key_blocks import BEGIN, END, KEY_LINE
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One kind of secret.
+
+    Attributes:
+        name: what stands in its place.
+        hints: in any text that the pattern matches, one of these stands, in small or capital
+            letters. The pattern is only tried then.
+        pattern: RE2. The group that matched is the secret, without groups all of it; what is
+            around it is kept.
+        judge: told where the secret would start and end; says where it ends, or that it is none
+            by its start.
+    """
+
+    name: str
+    hints: tuple[str, ...]
+    pattern: str
+    judge: Callable[[bytes, int, int], int] | None = None
+
+
+_KEY_LINES: Final = r"(?:\r?\n[A-Za-z0-9+/=]{16,})*(?:\r?\n[A-Za-z0-9+/]{1,15}={1,2})?"
+
+# What may stand between a name and its value; and the value, or its first character if it stands
+# without quotes: then the judge finds its end.
+_CLOSED: Final = r"""(?:\\?["']\]?)?[ \t]*"""
+_EQUALS: Final = rf"{_CLOSED}(?:=>|:=|=|:)[ \t]*"
+_VALUE: Final = (
+    r"""(?:\\"([^"\\\n]+)|[bru]?"((?:[^"\\\n]|\\.)+)|[bru]?'((?:[^'\\\n]|\\.)+)"""
+    r"""|([^\s"'\x60=]))"""
+)
+_SUFFIX: Final = r"(?:[_-]?(?:hash|base|prod|dev|test|live|old|new|text|value|[0-9]{1,2}))?"
+_PASSWORDS: Final = (
+    r"(?:passw(?:or)?d|passwort|l(?:o|ö)senord|passphrase|passcode|(?:root|bind)_?pw)"
+)
+_TOKENS: Final = (
+    r"(?:secret(?:[_-]?(?:access[_-]?)?key(?:[_-]?base)?)?|token|psk|_auth|credential"
+    r"|(?:api|app|access|account|auth|private|encryption|encrypt|signing|sign|master|(?:pre)?shared"
+    r"|session|jwt|hmac|cipher|deploy|admin|fernet|webhook|storage|license)[_-]?key)"
+)
+_TOKEN_HINTS: Final = ("secret", "token", "psk", "_auth", "credential", "key")
+_PASSWORD_HINTS: Final = ("passw", "senord", "passphrase", "passcode", "pw")
+
+RULES: Final = (
+    Rule(
+        "private-key",
+        ("private key", "openvpn static key"),
+        rf"{BEGIN}((?s:.))",
+        values.key_block,
+    ),
+    Rule(  # its start was cut off
+        "private-key",
+        ("private key",),
+        rf"(?m)^((?:(?:{KEY_LINE}|[A-Za-z0-9+/]{{1,15}}={{0,2}})[ \t]*\r?\n)+[^\n]{{0,100}}?){END}",
+    ),
+    Rule(  # cut off at both ends: how OpenSSH, PKCS #1 and PKCS #8 keys begin in base64
+        "private-key",
+        ("b3BlbnNzaC1rZXktdjE", "IBAAKC", "IBADANBgkqhkiG9w0BAQEFAASC"),
+        r"\b((?:b3BlbnNzaC1rZXktdjE|MII[A-Za-z0-9+/]{2}IBAAKC"
+        r"|MII[A-Za-z0-9+/]{2}IBADANBgkqhkiG9w0BAQEFAASC)[A-Za-z0-9+/=]*" + _KEY_LINES + ")",
+    ),
+    Rule(  # a PEM file in base64, as in a kubeconfig: BEGIN (RSA |EC |OPENSSH |) PRIVATE KEY
+        "private-key",
+        ("LS0tLS1CRUdJTi",),
+        r"(LS0tLS1CRUdJTi(?:BQUklWQVRFIEtFW|BSU0EgUFJJVkFURSBLRV|BFQyBQUklWQVRFIEtFW"
+        r"|BPUEVOU1NIIFBSSVZBVEUgS0VZ|BFTkNSWVBURUQgUFJJVkFURSBLRV)[A-Za-z0-9+/=]*"
+        + _KEY_LINES
+        + ")",
+    ),
+    Rule(
+        "putty-key",
+        ("private-lines: ",),
+        r"Private-Lines: [0-9]+\r?\n((?:[A-Za-z0-9+/=]+(?:\r?\n|\z))+)",
+    ),
+    Rule(
+        "private-key",  # JSON Web Key
+        ('"d"', '"p"', '"q"', '"dp"', '"dq"', '"qi"', '"k"'),
+        r'"(?:d|p|q|dp|dq|qi|k)"[ \t]*:[ \t]*"([A-Za-z0-9_-]{40,})"',
+    ),
+    Rule("age-key", ("age-secret-key-",), r"\bAGE-SECRET-KEY-1[A-Z0-9]{20,}"),
+    Rule(
+        "authorization",
+        ("authorization",),
+        r"""(?i)\bauthorization\\?["']?[ \t]*[:=][ \t]*\\?["']?"""
+        r"""(?:(?:bearer|basic|token|negotiate|ntlm|apikey|bot)[ \t]+([^\s"',;\\]{4,})"""
+        r"""|digest[ \t]+([^\n]+)|([^\s"',;\\]{16,}))""",
+        values.given,
+    ),
+    Rule(
+        "authorization", ("bearer",), r"(?i)\bbearer[ \t]+([a-z0-9._~+/=-]{16,})", values.with_digit
+    ),
+    Rule(
+        "cookie",
+        ("cookie:",),
+        r"(?i)\b(?:set-cookie:[ \t]*[^=;\s]+=([^;\s]{8,})|cookie:[ \t]*([^=;\s]+=[^\n\"']{8,}))",
+        values.given,
+    ),
+    Rule("jwt", ("eyj",), r"\beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}(?:\.[A-Za-z0-9_-]*){1,3}"),
+    Rule("aws-key", ("akia", "asia"), r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
+    Rule("aws-signature", ("x-amz-sig",), r"X-Amz-Signature=([a-f0-9]{32,})"),
+    Rule(
+        "github-token",
+        ("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"),
+        r"(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,})",
+    ),
+    Rule(
+        "gitlab-token",
+        ("glpat-", "gldt-", "glrt-", "glptt-", "glcbt-", "glsoat-", "gloas-", "glagent-"),
+        r"\bgl(?:pat|dt|rt|ptt|cbt|soat|oas|agent)-[A-Za-z0-9_.-]{16,}",
+    ),
+    Rule(
+        "slack-token",
+        ("xox", "xapp-", "hooks.slack.com/"),
+        r"\bxox[a-z]-[A-Za-z0-9-]{10,}|\bxapp-[0-9]-[A-Za-z0-9-]{10,}"
+        r"|hooks\.slack\.com/[a-z]+/([A-Za-z0-9/_-]{20,})",
+    ),
+    Rule("discord-webhook", ("/api/webhooks/",), r"/api/webhooks/[0-9]+/([A-Za-z0-9_-]{30,})"),
+    Rule(
+        "stripe-key",
+        ("sk_live_", "rk_live_", "sk_test_", "rk_test_", "whsec_"),
+        r"\b(?:[sr]k_(?:live|test)_[A-Za-z0-9]{10,}|whsec_[A-Za-z0-9+/=]{20,})",
+    ),
+    Rule(
+        "google-key",
+        ("aiza", "ya29.", "gocspx-"),
+        r"\b(?:AIza[A-Za-z0-9_-]{30,}|ya29\.[A-Za-z0-9_-]{20,}|GOCSPX-[A-Za-z0-9_-]{20,})",
+    ),
+    Rule("anthropic-key", ("sk-ant-",), r"\bsk-ant-[A-Za-z0-9_-]{20,}"),
+    Rule(  # with a word before the key, or of one piece: OpenSSH has algorithms named sk-ssh-…
+        "openai-key",
+        ("sk-",),
+        r"\b(sk-(?:(?:proj|svcacct|admin|or-v1)-[A-Za-z0-9_-]{20,}|[A-Za-z0-9]{20,}))",
+        values.with_digit,
+    ),
+    Rule("npm-token", ("npm_",), r"\bnpm_[A-Za-z0-9]{30,}"),
+    Rule("pypi-token", ("pypi-",), r"\bpypi-[A-Za-z0-9_-]{40,}"),
+    Rule("huggingface-token", ("hf_",), r"\bhf_[A-Za-z0-9]{30,}"),
+    Rule("telegram-token", (":aa",), r"(?:\b|bot)([0-9]{8,10}:AA[A-Za-z0-9_-]{32,})"),
+    Rule("sendgrid-key", ("sg.",), r"\bSG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}"),
+    Rule("twilio-key", ("sk",), r"\bSK[0-9a-f]{32}\b"),
+    Rule("digitalocean-token", ("_v1_",), r"\bdo[opr]_v1_[a-f0-9]{40,}"),
+    Rule(
+        "azure-key",
+        ("accountkey=", "sharedaccesskey=", "sig=", "8q~"),
+        r"(?i)(?:AccountKey|SharedAccessKey)=([a-z0-9+/=]{20,})|[?&;]sig=([a-z0-9%+/=_-]{20,})"
+        r"|\b[a-z0-9_~.-]{3}8Q~[a-z0-9_~.-]{31,34}",
+    ),
+    Rule(
+        "service-token",
+        (
+            *("tskey-", "hvs.", "hvb.", "dckr_", "glsa_", "glc_", "shpat_", "shpss_", "dapi"),
+            *("atatt3", "nrak-", "lin_api_", "sntrys_", "sntryu_", "gsk_", "xai-", "r8_", "key-"),
+        ),
+        r"\b(?:tskey-[a-z]+-[A-Za-z0-9-]{10,}"  # Tailscale
+        r"|hv[sb]\.[A-Za-z0-9_-]{20,}"  # Vault
+        r"|dckr_[a-z]+_[A-Za-z0-9_-]{20,}"  # Docker Hub
+        r"|gl(?:sa|c)_[A-Za-z0-9_+/=]{20,}"  # Grafana
+        r"|shp(?:at|ss)_[A-Fa-f0-9]{32}"  # Shopify
+        r"|dapi[a-f0-9]{32}"  # Databricks
+        r"|ATATT3[A-Za-z0-9_=-]{20,}"  # Atlassian
+        r"|NRAK-[A-Z0-9]{20,}"  # New Relic
+        r"|lin_api_[A-Za-z0-9]{20,}"  # Linear
+        r"|sntry[su]_[A-Za-z0-9_=+/-]{20,}"  # Sentry
+        r"|gsk_[A-Za-z0-9]{30,}|xai-[A-Za-z0-9]{30,}|r8_[A-Za-z0-9]{30,}"  # Groq, xAI, Replicate
+        r"|key-[0-9a-f]{32}\b)",  # Mailgun
+    ),
+    Rule(
+        "url-password",
+        ("://", "@tcp(", "@unix("),
+        r"""://[^\s/:@"'<>?#\[]*:([^\s/"'<>]+)@|\b[\w.-]+:([^\s/:@"']+)@(?:tcp|unix)\(""",
+        values.given,
+    ),
+    Rule(
+        "password-hash",
+        ("$y$", "$gy$", "$7$", "$6$", "$5$", "$1$", "$2", "$apr1$", "$argon2", "$p$", "$h$"),
+        r"\$(?:y|gy|7|6|5|1|apr1|2[abxy]?|argon2(?:id|i|d))\$[./A-Za-z0-9,=+$-]{20,}"
+        r"|\$[PH]\$[./A-Za-z0-9]{31}",
+    ),
+    Rule(
+        "password-hash",  # Dovecot, OpenLDAP, PostgreSQL, MySQL
+        ("ssha", "{sha", "crypt}", "{plain", "{md5", "scram-sha-256$", "*"),
+        r"\{(?:SSHA|SHA|MD5|PLAIN|[A-Z0-9-]*CRYPT|SSHA256|SSHA512|SHA256|SHA512)\}([^\s:\"'{}]{4,})"
+        r"|SCRAM-SHA-256\$[0-9]+:([A-Za-z0-9+/=$:]{20,})|\B(\*[0-9A-F]{40})\b",
+        values.given,
+    ),
+    Rule(
+        "password",  # SQL
+        ("identified", "password"),
+        r"(?i)\b(?:identified[ \t]+(?:with[ \t]+\S+[ \t]+)?(?:by|as)(?:[ \t]+password)?"
+        r"|password[ \t]*[ \t(])[ \t]*'([^'\n]+)'",
+        values.given,
+    ),
+    Rule(
+        "password",  # PHP
+        ("define(", "define ("),
+        r"""(?i)\bdefine[ \t]*\([ \t]*["'][A-Z0-9_]*(?:PASSWORD|PASS|KEY|SALT|SECRET|TOKEN)["']"""
+        r"""[ \t]*,[ \t]*(?:"([^"\n]+)"|'([^'\n]+)')""",
+        values.given,
+    ),
+    Rule(
+        "password",  # XML
+        ("password>", "passphrase>", "secret>", "token>", "apikey>", "privatekey>"),
+        r"(?i)<[\w:.-]*(?:password|passphrase|secret|token|apikey|privatekey)>([^<\n]+)<",
+        values.given,
+    ),
+    Rule(
+        "password",  # Redis, netrc
+        ("requirepass", "masterauth", "auth-pass", "user ", "login"),
+        r"\b(?:requirepass|masterauth|auth-pass[ \t]+\S+)[ \t]+\"?([^\s\"]+)"
+        r"|\buser[ \t]+\S+[ \t]+on[ \t]+(?:[^\s>]{1,64}[ \t]+){0,9}>(\S+)"
+        r"|\blogin\s+\S+\s+password\s+(\S+)",
+        values.given,
+    ),
+    Rule(
+        "password",  # programs that take it in an argument of their own
+        ("mysql", "mariadb", "sshpass", "redis-cli", "curl", "pass:"),
+        r"\b(?:mysql|mariadb)(?:dump|admin|import|check|show|-[a-z]+)?\b"
+        r"[^\n|;]{0,300}?[ \t]-p([^\s\"']+)"
+        r"|\bsshpass[ \t]+-p[ \t]*[\"']?([^\s\"']+)"
+        r"|\bredis-cli\b[^\n|;]{0,300}?[ \t](?:-a|--pass)[ \t]+[\"']?([^\s\"']+)"
+        r"|\bcurl\b[^\n|;]{0,300}?[ \t](?:-u|--user)[ \t]*[\"']?[^\s:\"']+:([^\s\"']+)"
+        r"|-pass(?:in|out)?[ \t]+pass:(\S+)",
+        values.given,
+    ),
+    Rule(
+        "password",
+        ("pass", "token", "secret", "key"),
+        r"(?i)(?:^|[\s\"'\x60(])--?(?:[a-z0-9]+-)*(?:passw(?:or)?d|passphrase|pass|secret|token"
+        r"|api-?key|access-?key|secret-?key|private-?key)"
+        r"(?:[ \t]+|[\"'],[ \t]*)" + _VALUE,
+        values.option,
+    ),
+    Rule(
+        "password", _PASSWORD_HINTS, rf"(?i){_PASSWORDS}{_SUFFIX}{_EQUALS}{_VALUE}", values.password
+    ),
+    Rule(
+        "password",
+        ("pass",),
+        rf"(?i)(?:[_-]|\b)pass{_SUFFIX}{_CLOSED}(?:=>|=)[ \t]*{_VALUE}"
+        rf"|(?i)(?:[_-]pass{_SUFFIX}{_CLOSED}|[\"']pass[\"'][ \t]*):[ \t]*{_VALUE}",
+        values.password,
+    ),
+    Rule(
+        "password",
+        ("pwd",),
+        rf"(?i)pwd{_SUFFIX}{_EQUALS}{_VALUE}",
+        values.working_directory_or_password,
+    ),
+    Rule("secret", _TOKEN_HINTS, rf"(?i){_TOKENS}{_SUFFIX}{_EQUALS}{_VALUE}", values.token),
+    Rule(
+        "secret",  # Docker's registries, Redis' environment
+        ("auth",),
+        r"(?i)\"auth\"[ \t]*:[ \t]*\"([a-z0-9+/=]{8,})\"|\brediscli_auth=([^\s\"']+)",
+        values.given,
+    ),
+)

@@ -1,0 +1,224 @@
+"""What is shown of a result: windows, parts, lines, and every note on what is not as it came."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hostup_mcp.execution.journal import Journal
+from hostup_mcp.execution.records import Completed, Stream
+from hostup_mcp.output.search import PatternError
+from hostup_mcp.output.window import MAX_PART_BYTES
+from hostup_mcp.reading import Shown, View, show
+from hostup_mcp.tools import VpsExecResultArguments
+from tests.runner_harness import Tools, flow, tools
+from tests.scripted_api import ScriptedApi, json_answer
+from tests.stdio_client import facts, text
+
+LINES = "".join(f"line {number}\n" for number in range(1, 5001))
+WINDOW = 16_384
+
+
+def completed(stdout: str = "", stderr: str = "", **more: object) -> Completed:
+    out = Stream(stdout, changes={}, **more)  # type: ignore[arg-type]
+    return Completed(1.0, 2.0, 7, 0, None, out, Stream(stderr, changes={}))
+
+
+def shown(stdout: str, **wanted: object) -> Shown:
+    view = View.of(VpsExecResultArguments.model_validate({"exec_id": "exec_x", **wanted}))
+    return show("stdout", completed(stdout), view, WINDOW, "exec_x")
+
+
+# ------------------------------------------------------------------ parts
+
+
+@given(st.text("ab\nå€𝄞", max_size=300), st.integers(1, 40))
+def test_parts_that_follow_each_other_are_the_whole_text(output: str, size: int) -> None:
+    got, offset = "", 0
+    for _ in range(len(output.encode()) + 1):
+        part = shown(output, stream="stdout", offset=offset, max_bytes=size)
+        assert len(part.text.encode()) <= max(size, 4)
+        assert part.total_bytes == len(output.encode())
+        got += part.text
+        if part.next_offset is None:
+            break
+        assert part.next_offset > offset
+        offset = part.next_offset
+    assert got == output
+
+
+def test_a_short_output_is_whole_and_needs_no_note() -> None:
+    assert shown("one\ntwo\n") == Shown("one\ntwo\n", 8, None, ())
+    assert shown("") == Shown("", 0, None, ())
+
+
+def test_a_long_output_shows_both_ends_and_the_call_for_the_rest() -> None:
+    part = shown(LINES)
+    assert part.text.startswith("line 1\n")
+    assert part.text.endswith("line 5000\n")
+    assert WINDOW - 100 < len(part.text.encode()) < WINDOW + 100
+    assert part.next_offset
+    (note,) = part.notes
+    assert f" of {len(LINES)} (5000 lines); the rest: vps_exec_result with exec_id exec_x" in note
+    assert f"stream stdout, offset {part.next_offset}" in note
+    rest = shown(LINES, stream="stdout", offset=part.next_offset)
+    assert rest.text.startswith("line ")
+
+
+def test_the_last_lines_say_of_how_many() -> None:
+    part = shown(LINES, tail_lines=2)
+    assert part.text == "line 4999\nline 5000\n"
+    assert part.next_offset is None
+    size = len(LINES)
+    assert part.notes == (f"stdout: shown are bytes {size - 20} to {size} of {size} (5000 lines)",)
+    cut = shown(LINES, tail_lines=4000, max_bytes=100)
+    assert cut.text.endswith("line 4999\nline 5000\n")
+    assert cut.next_offset == LINES.index("line 1001\n")
+
+
+def test_an_offset_behind_the_end_shows_nothing_and_says_so() -> None:
+    part = shown("abc", offset=10)
+    assert (part.text, part.next_offset) == ("", None)
+    assert part.notes == ("stdout: shown are bytes 3 to 3 of 3 (1 lines)",)
+
+
+def test_a_stream_that_was_not_asked_for_is_counted() -> None:
+    state = completed("out", "error")
+    view = View.of(VpsExecResultArguments(exec_id="exec_x", stream="stdout"))
+    assert show("stderr", state, view, WINDOW, "exec_x") == Shown(
+        "", 5, None, ("stderr: not asked for, 5 bytes",)
+    )
+    assert show("stdout", state, view, WINDOW, "exec_x").text == "out"
+
+
+# ------------------------------------------------------------------ lines that match
+
+
+def test_matching_lines_with_numbers_context_and_counts() -> None:
+    part = shown(LINES, grep="line 250[01]$", context_lines=1)
+    assert part.text == "2499-line 2499\n2500:line 2500\n2501:line 2501\n2502-line 2502\n"
+    assert part.notes == ("stdout: 2 of 2 matching lines shown, of 5000 lines in all",)
+    none = shown(LINES, grep="nothing")
+    assert none.text == ""
+    assert none.notes == ("stdout: 0 of 0 matching lines shown, of 5000 lines in all",)
+
+
+def test_all_matches_can_be_had_page_by_page() -> None:
+    pages, offset = "", 0
+    for _ in range(100):
+        part = shown(LINES, grep="7$", max_bytes=2000, offset=offset)
+        pages += part.text
+        if part.next_offset is None:
+            break
+        assert f"the next stands at offset {part.next_offset}" in part.notes[-1]
+        offset = part.next_offset
+    assert pages == "".join(f"{n}:line {n}\n" for n in range(7, 5001, 10))
+
+
+def test_a_match_without_room_is_told_also_at_the_start() -> None:
+    part = shown("matches\n", grep="match", max_bytes=3)
+    assert part.text == ""
+    assert part.notes[-1].endswith("0 of 1 matching lines shown, of 1 lines in all; the next "
+                                   "stands at offset 0")  # fmt: skip
+
+
+@pytest.mark.parametrize("pattern", ["(", "a{1001}", r"(?=x)", r"\1", "[z-a]"])
+def test_a_pattern_that_re2_does_not_take(pattern: str) -> None:
+    with pytest.raises(PatternError, match="RE2 does not accept this pattern"):
+        shown("x", grep=pattern)
+
+
+def test_a_part_is_never_larger_than_a_message_may_be() -> None:
+    for view in ({"offset": 1}, {"tail_lines": 10_000}, {"grep": "a"}, {}):
+        part = shown("a" * 100 + "\n" + LINES * 30, max_bytes=MAX_PART_BYTES, **view)
+        assert len(part.text.encode()) <= MAX_PART_BYTES + 200
+
+
+# ------------------------------------------------------------------ notes
+
+
+@pytest.mark.parametrize(
+    ("came", "note"),
+    [
+        ({"stdout": "x\x1b[31mred\x1b[0m"}, "stdout: 2 x terminal escape sequences removed"),
+        ({"stdout": "a\x07b"}, "stdout: 1 x control characters made visible"),
+        ({"stdout": "a\u202eb"}, "stdout: 1 x invisible or direction-changing characters made"),
+        ({"stdout": "a\ud800"}, "stdout: 1 x broken characters replaced"),
+        ({"stdout": "1%\r2%\r3%\n"}, "stdout: 1 x lines rewritten in place (progress bars) shown"),
+        ({"stderr": "mÃ¥ndag och lÃ¶rdag\n"}, "stderr: double-encoded UTF-8 repaired"),
+        ({"stderr": "password=hunter2-correct\n"}, "stderr: 1 x redacted: "),
+        ({"stdout": "x", "out-truncated": True}, "stdout: the guest agent kept only the first 16"),
+        ({"stderr": "x", "err-truncated": True}, "stderr: the guest agent kept only the first 16"),
+    ],
+)
+async def test_every_change_is_told_in_both_parts(
+    scripted: ScriptedApi, journal: Journal, came: dict[str, object], note: str
+) -> None:
+    scripted.script = flow(lambda: json_answer({"exited": True, "exitCode": 0, **came}))
+    async with tools(scripted, journal) as client:
+        result = await client.exec()
+        again = await client.call("vps_exec_result", exec_id=facts(result)["exec_id"])
+    (told,) = facts(result)["notes"]
+    assert told.startswith(note)
+    assert f"note: {told}" in text(result)
+    assert facts(again) == facts(result), "and again, from the journal"
+
+
+# ------------------------------------------------------------------ through the tools
+
+
+Read = Callable[..., object]
+
+
+@pytest.fixture
+def long_output(scripted: ScriptedApi) -> None:
+    out = {"exited": True, "exitCode": 0, "stdout": LINES, "stderr": "warning\n"}
+    scripted.script = flow(lambda: json_answer(out))
+
+
+async def ran(client: Tools) -> str:
+    return facts(await client.exec())["exec_id"]
+
+
+@pytest.mark.usefixtures("long_output")
+async def test_a_long_result_is_read_whole_by_its_own_offsets(
+    scripted: ScriptedApi, journal: Journal
+) -> None:
+    async with tools(scripted, journal) as client:
+        exec_id, got, offset = await ran(client), "", 0
+        while offset is not None:
+            part = facts(
+                await client.call(
+                    "vps_exec_result",
+                    exec_id=exec_id, stream="stdout", offset=offset, max_bytes=10_000,
+                )
+            )  # fmt: skip
+            assert part["stdout_bytes"] == len(LINES)
+            assert part["stderr"] == ""
+            assert "stderr: not asked for, 8 bytes" in part["notes"]
+            got += part["stdout"]
+            offset = part["next_offset"]
+    assert got == LINES
+
+
+@pytest.mark.usefixtures("long_output")
+async def test_lines_of_a_result(scripted: ScriptedApi, journal: Journal) -> None:
+    async with tools(scripted, journal) as client:
+        exec_id = await ran(client)
+        tail = facts(await client.call("vps_exec_result", exec_id=exec_id, tail_lines=1))
+        assert (tail["stdout"], tail["stderr"]) == ("line 5000\n", "warning\n")
+        found = await client.call("vps_exec_result", exec_id=exec_id, grep="warn|line 42$")
+        assert facts(found)["stdout"] == "42:line 42\n"
+        assert facts(found)["stderr"] == "1:warning\n"
+        assert "1 of 1 matching lines shown, of 5000 lines in all" in text(found)
+        before = len(scripted.received)
+        bad = await client.call("vps_exec_result", exec_id=exec_id, grep="(")
+        assert bad.is_error
+        assert text(bad).startswith("pattern_invalid: RE2 does not accept this pattern (")
+        assert text(bad).endswith("Nothing was sent to HostUp.")
+        both = await client.call("vps_exec_result", exec_id=exec_id, grep="x", tail_lines=1)
+        assert text(both).startswith("argument_invalid: tail_lines goes without offset and")
+        assert len(scripted.received) == before, "a result of the journal costs no request"

@@ -1,0 +1,441 @@
+"""What becomes of commands whose VPS, server or caller went away, and whose pid got a new owner."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import anyio
+import pytest
+
+from hostup_mcp.execution.job import Job
+from hostup_mcp.execution.journal import Journal
+from hostup_mcp.execution.records import Completed, Ended, Execution, Running
+from hostup_mcp.execution.runner import Runner
+from hostup_mcp.execution.schedule import Schedule
+from tests.runner_harness import (
+    DONE,
+    PATIENCE,
+    VPS,
+    another_process,
+    flow,
+    order,
+    polls,
+    processes,
+    running,
+    tools,
+)
+from tests.scripted_api import Answer, Received, ScriptedApi, json_answer, problem
+from tests.stdio_client import (
+    CLIENT_TIMEOUT,
+    MODERN,
+    RawClient,
+    connect,
+    environment,
+    facts,
+    text,
+)
+
+GOES_ON = json_answer({"exited": False})
+GONE = json_answer(problem(404, "not_found"), 404)
+NOBODY = "4194304:1"
+"""The owner of what a process left behind that is gone."""
+
+
+def leave(journal: Journal, *, pid: int = 7, command: str = "uptime") -> Execution:
+    """A command that a process left running when it died."""
+    with processes(NOBODY):
+        sent = journal.mark_sent(journal.intend(VPS, command, "p@0").execution)
+        return journal.mark_running(sent, pid)
+
+
+def after_boot(uptime: object, poll: Callable[[], Answer] = lambda: DONE) -> Callable[..., Answer]:
+    """A VPS that has been up for so long."""
+
+    def script(request: Received) -> Answer:
+        if request.path.endswith("/status"):
+            if isinstance(uptime, Answer):
+                return uptime
+            return json_answer({"powerState": "running", "uptimeSeconds": uptime})
+        return flow(poll)(request)
+
+    return script
+
+
+async def wait_until(condition: Callable[[], bool]) -> None:
+    with anyio.fail_after(20):
+        while not condition():  # noqa: ASYNC110 - what is waited for is in another thread
+            await anyio.sleep(0.01)
+
+
+async def resumed(runner: Runner, record: Execution) -> Job:
+    job = await runner.resume(record)
+    await job.wait(20)
+    return job
+
+
+# ------------------------------------------------------------------ reboots
+
+
+async def test_a_reboot_since_the_start_is_told_and_the_pid_is_not_asked_for(
+    scripted: ScriptedApi, tmp_path: Path
+) -> None:
+    journal = Journal(tmp_path / "journal", lambda: time.time() - 1000)
+    record = leave(journal)
+    scripted.script = after_boot(500)
+    async with running(scripted, journal) as runner:
+        job = await resumed(runner, record)
+        assert isinstance(job.execution.state, Ended)
+        assert (job.execution.state.kind, job.execution.state.code) == ("lost", "vps_rebooted")
+        assert polls(scripted) == 0
+        again = await resumed(runner, job.execution)
+        assert again.execution == job.execution
+        assert polls(scripted) == 0, "it cannot turn up again"
+    async with tools(scripted, journal) as client:
+        said = text(await client.call("vps_exec_result", exec_id=record.exec_id))
+    assert said.startswith("vps_rebooted: The VPS was restarted after the command was started")
+    assert "status: lost" in said
+    journal.close()
+
+
+@pytest.mark.parametrize(
+    "uptime", [5000, 990, 1000, None, Answer(503), json_answer({}), json_answer(problem(403, "x"))]
+)
+async def test_without_a_reboot_or_without_knowing_the_result_is_asked_for(
+    scripted: ScriptedApi, tmp_path: Path, uptime: object
+) -> None:
+    journal = Journal(tmp_path / "journal", lambda: time.time() - 1000)
+    record = leave(journal)
+    scripted.script = after_boot(uptime)
+    async with running(scripted, journal) as runner:
+        job = await resumed(runner, record)
+    assert isinstance(job.execution.state, Completed)
+    journal.close()
+
+
+async def test_a_command_that_runs_well_costs_no_question_for_the_uptime(
+    scripted: ScriptedApi, journal: Journal
+) -> None:
+    answers = iter([GOES_ON, GOES_ON, DONE])
+    scripted.script = after_boot(1, lambda: next(answers))
+    async with running(scripted, journal) as runner:
+        job, _ = await runner.start(order())
+        await job.wait(20)
+    assert isinstance(job.execution.state, Completed)
+    assert not [request for request in scripted.received if request.path.endswith("/status")]
+
+
+async def test_a_reboot_under_a_poller_is_seen_after_the_first_failure(
+    scripted: ScriptedApi, tmp_path: Path
+) -> None:
+    ahead = 0.0
+
+    def clock() -> float:
+        return time.time() + ahead
+
+    journal = Journal(tmp_path / "journal", clock)
+    scripted.script = after_boot(5000, lambda: GOES_ON)
+    async with running(scripted, journal, clock) as runner:
+        job, _ = await runner.start(order())
+        await wait_until(lambda: job.polls > 1)
+        ahead = 300.0
+        scripted.script = after_boot(20, lambda: Answer(503))
+        await job.wait(20)
+    assert isinstance(job.execution.state, Ended)
+    assert job.execution.state.code == "vps_rebooted"
+    journal.close()
+
+
+# ------------------------------------------------------------------ one pid, two commands
+
+
+async def test_a_pid_that_another_command_got_gives_its_result_to_that_one(
+    scripted: ScriptedApi, journal: Journal
+) -> None:
+    """The older one's poller reads it first, and hands it on."""
+    now = GOES_ON
+    left = [json_answer({"exited": True, "exitCode": 0, "stdout": "the newer one's"})]
+    scripted.script = flow(lambda: now if now is GOES_ON else left.pop() if left else GONE)
+    eager = Schedule(first=0.02, shortest=0.05, longest=0.05)
+    async with running(scripted, journal, schedule=eager) as runner:
+        older, _ = await runner.start(order())
+        await wait_until(lambda: older.polls > 0)
+        newer, _ = await runner.start(order("df -h"))
+        await wait_until(lambda: newer.pid == 7)
+        now = GONE
+        await newer.wait(20)
+        await older.wait(20)
+    assert isinstance(newer.execution.state, Completed)
+    assert newer.execution.state.stdout.text == "the newer one's"
+    assert isinstance(older.execution.state, Ended)
+    assert older.execution.state.code == "pid_reused"
+    found = journal.get(older.execution.exec_id)
+    assert found
+    assert found.state == older.execution.state
+
+
+async def test_a_late_result_goes_to_the_newer_command_in_every_order(
+    scripted: ScriptedApi, journal: Journal
+) -> None:
+    """The reply to the older one's question is on its way while the newer one is being started."""
+    slow = Answer(
+        200, json_answer({"exited": True, "exitCode": 0, "stdout": "newer"}).body, delay=1
+    )
+    replies = iter([slow])
+    scripted.script = flow(lambda: next(replies, GONE))
+    async with running(scripted, journal, schedule=Schedule(first=0.02)) as runner:
+        older, _ = await runner.start(order())
+        await wait_until(lambda: polls(scripted) == 1)
+        newer, _ = await runner.start(order("df -h"))
+        await wait_until(lambda: newer.pid == 7)
+        await older.wait(20)
+        await newer.wait(20)
+    assert isinstance(older.execution.state, Ended)
+    assert older.execution.state.code == "pid_reused"
+    assert isinstance(newer.execution.state, Completed)
+    assert newer.execution.state.stdout.text == "newer"
+
+
+async def test_a_lost_command_never_shows_what_its_pid_gives_later(
+    scripted: ScriptedApi, journal: Journal
+) -> None:
+    now = GONE
+    scripted.script = flow(lambda: now)
+    async with running(scripted, journal) as runner:
+        older, _ = await runner.start(order())
+        await older.wait(20)
+        assert isinstance(older.execution.state, Ended)
+        assert older.execution.state.kind == "lost"
+        now = GOES_ON
+        newer, _ = await runner.start(order("df -h"))
+        await wait_until(lambda: newer.pid == 7)
+        for _ in range(2):
+            found = journal.get(older.execution.exec_id)
+            assert found
+            again = await resumed(runner, found)
+            assert isinstance(again.execution.state, Ended)
+            assert again.execution.state.code == "pid_reused"
+            now = DONE
+            await newer.wait(20)
+        assert isinstance(newer.execution.state, Completed)
+        assert (await runner.follow(VPS, 7)).execution.exec_id == newer.execution.exec_id
+
+
+# ------------------------------------------------------------------ leftovers
+
+
+async def test_what_a_dead_process_left_is_taken_up_without_being_asked(
+    scripted: ScriptedApi, journal: Journal
+) -> None:
+    record = leave(journal)
+    with processes(NOBODY):
+        intended = journal.intend(VPS, "df -h", "p@0").execution
+        sent = journal.mark_sent(journal.intend(VPS, "free", "p@0").execution)
+    scripted.script = flow()
+    async with running(scripted, journal) as runner, anyio.create_task_group() as tasks:
+        tasks.start_soon(runner.reap_leftovers)
+        for execution, kind in (
+            (record, "completed"), (intended, "not_started"), (sent, "unknown"),
+        ):  # fmt: skip
+            await wait_until(
+                lambda execution=execution, kind=kind: is_now(journal, execution, kind)
+            )
+        tasks.cancel_scope.cancel()
+    assert polls(scripted) == 1
+    assert [r for r in scripted.received if r.method == "POST"] == [], "nothing is sent again"
+
+
+def is_now(journal: Journal, execution: Execution, kind: str) -> bool:
+    found = journal.get(execution.exec_id)
+    assert found
+    match found.state:
+        case Completed():
+            return kind == "completed"
+        case Ended(kind=name):
+            return name == kind
+        case _:
+            return False
+
+
+async def test_what_a_live_process_works_on_is_left_to_it(
+    scripted: ScriptedApi, journal: Journal
+) -> None:
+    scripted.script = flow()
+    with another_process() as process:
+        with processes(f"{process.pid}:"):
+            sent = journal.mark_sent(journal.intend(VPS, "uptime", "p@0").execution)
+            record = journal.mark_running(sent, 7)
+        mine = leave(journal, pid=8)
+        async with running(scripted, journal) as runner, anyio.create_task_group() as tasks:
+            tasks.start_soon(runner.reap_leftovers)
+            await wait_until(lambda: is_now(journal, mine, "completed"))
+            tasks.cancel_scope.cancel()
+        found = journal.get(record.exec_id)
+    assert found == record
+    assert [r.path.rpartition("pid=")[2] for r in scripted.received if "pid=" in r.path] == ["8"]
+
+
+def test_a_server_takes_up_what_the_one_before_left_when_it_was_killed(
+    scripted: ScriptedApi, tmp_path: Path
+) -> None:
+    now = GOES_ON
+    scripted.script = flow(lambda: now)
+    env = environment(scripted.url, "some_key_123", tmp_path)
+    with RawClient(env) as client:
+        client.initialize()
+        ran = client.call("vps_exec", vps_id=VPS, command="uptime", wait_seconds=0)["result"]
+        client.kill()
+    exec_id = ran["structuredContent"]["exec_id"]
+    now = DONE
+    with RawClient(env) as client:
+        client.initialize()
+        journal = Journal(tmp_path / "journal.sqlite3")
+        until = time.monotonic() + 20
+        while not is_now(journal, found_by(journal, exec_id), "completed"):
+            assert time.monotonic() < until, "nobody asked, and it was not taken up"
+            time.sleep(0.05)
+        journal.close()
+        now = GONE
+        read = client.call("vps_exec_result", exec_id=exec_id)["result"]
+    assert read["structuredContent"]["stdout"] == "out"
+
+
+def found_by(journal: Journal, exec_id: str) -> Execution:
+    found = journal.get(exec_id)
+    assert found
+    return found
+
+
+# ------------------------------------------------------------------ callers who went away
+
+
+async def test_a_caller_who_gives_up_costs_no_result(
+    scripted: ScriptedApi, journal: Journal
+) -> None:
+    answers = iter([GOES_ON, GOES_ON, GOES_ON, DONE])
+    scripted.script = flow(lambda: next(answers, GONE))
+    async with running(scripted, journal) as runner:
+        job, _ = await runner.start(order())
+        with anyio.move_on_after(0.1):
+            await job.wait(20)
+        await wait_until(lambda: is_now(journal, job.execution, "completed"))
+    assert job.waiting == 0
+
+
+async def test_what_nobody_waits_for_is_asked_for_only_so_long(
+    scripted: ScriptedApi, journal: Journal
+) -> None:
+    now = GOES_ON
+    scripted.script = flow(lambda: now)
+    patience = replace(PATIENCE, reap=0.5)
+    eager = Schedule(shortest=0.1, longest=0.1)
+    async with running(scripted, journal, patience=patience, schedule=eager) as runner:
+        job, _ = await runner.start(order())
+        await job.wait(1.5)
+        assert not job.done.is_set(), "somebody waits"
+        with anyio.fail_after(20):
+            await job.done.wait()
+        assert isinstance(job.execution.state, Running)
+        asked = polls(scripted)
+        await anyio.sleep(0.3)
+        assert polls(scripted) == asked
+        now = DONE
+        again = await runner.resume(job.execution)
+        await again.wait(20, ask_now=True)
+        assert isinstance(again.execution.state, Completed), "who asks has it asked for again"
+
+
+async def test_leftovers_that_are_too_old_are_not_taken_up(
+    scripted: ScriptedApi, tmp_path: Path
+) -> None:
+    journal = Journal(tmp_path / "journal", lambda: time.time() - 1000)
+    old = leave(journal, pid=5)
+    journal.close()
+    journal = Journal(tmp_path / "journal")
+    new = leave(journal, pid=6)
+    scripted.script = after_boot(10_000)
+    patience = replace(PATIENCE, reap=500)
+    async with running(scripted, journal, patience=patience) as runner:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(runner.reap_leftovers)
+            await wait_until(lambda: is_now(journal, new, "completed"))
+            tasks.cancel_scope.cancel()
+        assert journal.get(old.exec_id) == old
+        job = await resumed(runner, old)
+        assert isinstance(job.execution.state, Completed), "who asks has it asked for"
+    journal.close()
+
+
+# ------------------------------------------------------------------ how long a call may take
+
+
+@pytest.mark.parametrize(
+    ("name", "budget", "for_start"),
+    [
+        ("claude-ai", 45.0, 5.0),
+        ("mcp", 3.75, 3.75),
+        ("something new", 3.75, 3.75),
+        (None, 3.75, 3.75),
+        ("inspector-client", 7.5, 5.0),
+    ],
+)
+async def test_a_call_waits_no_longer_than_its_client(
+    scripted: ScriptedApi,
+    journal: Journal,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str | None,
+    budget: float,
+    for_start: float,
+) -> None:
+    waits: list[tuple[float, float]] = []
+
+    async def wait(_: Job, seconds: float, *, ask_now: bool, start_seconds: float) -> None:
+        waits.append((seconds, start_seconds))
+
+    monkeypatch.setattr(Job, "wait", wait)
+    scripted.script = flow(lambda: GOES_ON)
+    async with tools(scripted, journal, client_name=name) as client:
+        ran = facts(await client.exec())
+        await client.call("vps_exec_result", exec_id=ran["exec_id"])
+        await client.exec(wait_seconds=1, idempotency_key="k")
+    assert [wanted for wanted in waits if wanted[0] > budget or wanted[1] > for_start] == []
+    # What the look-up took, some milliseconds, counts too.
+    (first, _), (again, _), (short, _) = waits
+    assert min(first, again) > budget - 3
+    assert short <= 1
+
+
+def test_an_impatient_client_has_its_answer_and_a_reason_to_come_back(
+    scripted: ScriptedApi, tmp_path: Path
+) -> None:
+    scripted.script = flow(lambda: GOES_ON)
+    env = environment(scripted.url, "some_key_123", tmp_path, **{CLIENT_TIMEOUT: ""})
+    with RawClient(env) as client:
+        client.initialize("mcp")
+        ran = client.call("vps_exec", vps_id=VPS, command="uptime", wait_seconds=45)["result"]
+    told = ran["structuredContent"]
+    assert told["status"] == "running"
+    assert told["elapsed_seconds"] < 20
+    assert told["next_poll_seconds"] > 0
+    assert f"next_poll_seconds: {told['next_poll_seconds']} (" in ran["content"][0]["text"]
+
+
+async def test_the_handle_is_in_the_first_progress_message(
+    scripted: ScriptedApi, tmp_path: Path
+) -> None:
+    scripted.script = flow(lambda: GOES_ON, probe_delay=0.3)
+    env = environment(scripted.url, "some_key_123", tmp_path)
+    said: list[str] = []
+
+    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
+        said.append(message or "")
+
+    async with connect(env, MODERN) as client:
+        ran = await client.call_tool(
+            "vps_exec",
+            {"vps_id": VPS, "command": "uptime", "wait_seconds": 0},
+            progress_callback=on_progress,
+        )
+    assert f"exec_id {facts(ran)['exec_id']}" in said[0]

@@ -1,0 +1,215 @@
+"""What the journal keeps, for how long, and what of it a reader of the file would find."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+import pytest
+
+from hostup_mcp.execution.journal import Journal
+from hostup_mcp.execution.records import Completed, Execution, Running, Stream
+from hostup_mcp.execution.retention import Retention, purge
+from tests.runner_harness import KEY, VPS, flow, order, running, tools
+from tests.scripted_api import ScriptedApi, json_answer
+from tests.stdio_client import facts, text
+
+DAY = 86_400.0
+PASSWORD = "hunter2-correct-horse"
+SECRET = f"password={PASSWORD}\ntoken: {KEY}\nplain\n"
+
+
+@dataclass
+class Clock:
+    now: float = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def kept(tmp_path: Path, clock: Clock) -> Iterator[Journal]:
+    journal = Journal(tmp_path / "kept", clock)
+    yield journal
+    journal.close()
+
+
+def begin(journal: Journal, pid: int = 7) -> Execution:
+    return journal.mark_running(
+        journal.mark_sent(journal.intend(VPS, "uptime", "p@0").execution), pid
+    )
+
+
+def result(journal: Journal, out: str, pid: int = 7) -> Execution:
+    done = journal.complete(
+        begin(journal, pid), exit_code=0, signal=None, stdout=Stream(out), stderr=Stream("err")
+    )
+    return journal.show_as(done, Stream(out, changes={}), Stream("err", changes={}), keep_raw=False)
+
+
+def output(journal: Journal, record: Execution) -> tuple[str, float | None] | None:
+    """What is left of a result's output, and when it was dropped; None without a record."""
+    found = journal.get(record.exec_id)
+    if found is None:
+        return None
+    assert isinstance(found.state, Completed)
+    return found.state.stdout.text + found.state.stderr.text, found.state.dropped_at
+
+
+def on_disk(journal: Journal) -> bytes:
+    """All that stands in the journal's files."""
+    folder = journal.path.parent
+    return b"".join(path.read_bytes() for path in folder.glob(f"{journal.path.name}*"))
+
+
+# ------------------------------------------------------------------ age and size
+
+
+def test_output_goes_after_its_days_and_the_record_much_later(kept: Journal, clock: Clock) -> None:
+    old = result(kept, "old")
+    clock.now += 2 * DAY
+    new = result(kept, "new")
+    clock.now += 2 * DAY
+    limits = Retention(days=3)
+    assert purge(kept.database, limits, clock.now) == 1
+    assert purge(kept.database, limits, clock.now) == 0
+    assert output(kept, old) == ("", clock.now)
+    assert output(kept, new) == ("newerr", None)
+    found = kept.get(old.exec_id)
+    assert found
+    assert isinstance(found.state, Completed)
+    assert (found.state.exit_code, found.command, found.pid) == (0, "uptime", 7)
+    clock.now += 27 * DAY
+    purge(kept.database, limits, clock.now)
+    assert output(kept, old) is None
+    assert output(kept, new) is not None
+
+
+def test_the_oldest_output_makes_room_for_the_newest(kept: Journal, clock: Clock) -> None:
+    records: list[Execution] = []
+    for number in range(5):
+        clock.now += 1
+        records.append(result(kept, f"{number}" * 600_000))
+    assert purge(kept.database, Retention(mebibytes=2), clock.now) == 2
+    left = [output(kept, record) for record in records]
+    assert [bool(found and found[0]) for found in left] == [False, False, True, True, True]
+    assert purge(kept.database, Retention(mebibytes=0.1), clock.now) == 3
+
+
+def test_output_as_it_came_counts_too(kept: Journal, clock: Clock) -> None:
+    done = kept.complete(
+        begin(kept), exit_code=0, signal=None, stdout=Stream("x" * 600_000), stderr=Stream("")
+    )
+    shown = Stream("short", changes={"escapes": 1})
+    kept.show_as(done, shown, Stream("", changes={}), keep_raw=True)
+    assert purge(kept.database, Retention(mebibytes=0.5), clock.now) == 1
+    assert output(kept, done) == ("", clock.now)
+
+
+def test_what_is_not_over_is_kept_whatever_its_age(kept: Journal, clock: Clock) -> None:
+    intended = kept.intend(VPS, "uptime", "p@0").execution
+    running = begin(kept)
+    clock.now += 1000 * DAY
+    assert purge(kept.database, Retention(days=1, mebibytes=1), clock.now) == 0
+    assert kept.get(intended.exec_id) == intended
+    assert kept.get(running.exec_id) == running
+
+
+def test_the_file_gives_its_room_back_and_nothing_dropped_stays_in_it(
+    kept: Journal, clock: Clock
+) -> None:
+    result(kept, "DROPPED" * 500_000)
+    before = len(on_disk(kept))
+    clock.now += 2 * DAY
+    assert purge(kept.database, Retention(days=1), clock.now) == 1
+    assert len(on_disk(kept)) < before / 10
+    assert b"DROPPED" not in on_disk(kept)
+
+
+async def test_a_server_keeps_to_the_limits_and_says_what_it_dropped(
+    scripted: ScriptedApi, journal: Journal
+) -> None:
+    scripted.script = flow()
+    async with tools(scripted, journal) as client:
+        ran = facts(await client.exec())
+    later = time.time() + 40 * DAY
+    async with (
+        running(scripted, journal, lambda: later, retention=Retention(days=30)) as runner,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(runner.reap_leftovers)
+        while output(journal, await found(journal, ran)) == ("out", None):  # noqa: ASYNC110
+            await anyio.sleep(0.01)
+        tasks.cancel_scope.cancel()
+    async with tools(scripted, journal) as client:
+        again = await client.call("vps_exec_result", exec_id=ran["exec_id"])
+    told = facts(again)
+    assert (told["exit_code"], told["stdout"], told["stdout_bytes"]) == (0, "", 0)
+    (note,) = told["notes"]
+    assert note.startswith("the output was dropped at ")
+    assert note.endswith(" UTC, to keep the journal small")
+    assert note in text(again)
+
+
+async def found(journal: Journal, told: dict[str, str]) -> Execution:
+    record = journal.get(told["exec_id"])
+    assert record
+    return record
+
+
+# ------------------------------------------------------------------ secrets
+
+
+@pytest.mark.parametrize("keep_raw", [False, True])
+async def test_a_secret_in_an_output_stays_on_disk_only_where_a_setting_says_so(
+    scripted: ScriptedApi, journal: Journal, keep_raw: bool
+) -> None:
+    scripted.script = flow(
+        lambda: json_answer({"exited": True, "exitCode": 0, "stdout": SECRET, "stderr": SECRET})
+    )
+    async with tools(scripted, journal, secret=KEY, keep_raw=keep_raw) as client:
+        ran = await client.exec()
+    told = facts(ran)
+    for shown in (told["stdout"], told["stderr"], text(ran)):
+        assert PASSWORD not in shown
+        assert KEY not in shown
+        assert "plain" in shown
+    assert sum("1 x redacted: " in note for note in told["notes"]) == 2
+    kept = on_disk(journal)
+    assert b"password=[redacted: " in kept
+    assert (PASSWORD.encode() in kept) is keep_raw
+    # HostUp's own key never comes further than the reply that it stood in.
+    assert KEY.encode() not in kept
+
+
+async def test_a_result_that_its_server_did_not_live_to_prepare_is_prepared_by_the_next(
+    scripted: ScriptedApi, journal: Journal
+) -> None:
+    done = journal.complete(
+        begin(journal), exit_code=0, signal=None, stdout=Stream(SECRET), stderr=Stream("")
+    )
+    assert PASSWORD.encode() in on_disk(journal)
+    async with tools(scripted, journal, secret=KEY) as client:
+        told = facts(await client.call("vps_exec_result", exec_id=done.exec_id))
+    assert PASSWORD not in str(told)
+    assert KEY not in str(told)
+    journal.database.give_back()
+    assert PASSWORD.encode() not in on_disk(journal)
+    assert KEY.encode() not in on_disk(journal)
+
+
+async def test_a_running_command_is_no_result_yet(scripted: ScriptedApi, journal: Journal) -> None:
+    scripted.script = flow(lambda: json_answer({"exited": False, "stdout": PASSWORD}))
+    async with running(scripted, journal) as runner:
+        job, _ = await runner.start(order())
+        await job.wait(0, ask_now=True)
+        assert isinstance(job.execution.state, Running)
+    assert PASSWORD.encode() not in on_disk(journal), "output before the end is no output"
