@@ -120,7 +120,7 @@ class Sandbox:
 
     def __enter__(self) -> Self:
         try:
-            listener = socket.create_server(("127.0.0.1", self._port))
+            listener = _listener(self._port)
         except OSError as error:
             raise SandboxError(f"port {self._port} cannot be used ({error.strerror})") from None
         self.base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -140,6 +140,22 @@ class Sandbox:
         self._server.should_exit = True
         if self._thread is not None:
             self._thread.join(_START_SECONDS)
+
+
+def _listener(port: int) -> socket.socket:
+    """A listening socket that says that it is TCP's: else replies wait for the client's ACK.
+
+    asyncio sets TCP_NODELAY on the connections of such a socket only.
+    """
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", port))
+        listener.listen(128)
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
 
 def run_sandbox(kind: GuestKind, *, port: int, rate_limit: int) -> None:
