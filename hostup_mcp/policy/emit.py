@@ -14,7 +14,10 @@ from typing import Final
 from hostup_mcp.policy.grammar import MAX_CHARACTERS, parse
 from hostup_mcp.policy.tree import CommandLine, Stage, SyntaxRefusal, Word
 
-PROLOGUE: Final = "cd /; export PATH=/usr/sbin:/usr/bin:/sbin:/bin PAGER=cat SYSTEMD_PAGER=cat; "
+SEARCHED: Final = ("/usr/sbin", "/usr/bin", "/sbin", "/bin")
+"""Where a program is looked up by its plain name, in this order."""
+
+PROLOGUE: Final = f"cd /; export PATH={':'.join(SEARCHED)} PAGER=cat SYSTEMD_PAGER=cat; "
 """Stands before every command: where it runs, where programs are looked up, and no pager."""
 
 _BARE = re.compile(r"[A-Za-z0-9_./:@%+,-][A-Za-z0-9_./:@%+,=-]*")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, Literal, cast
 
 from hostup_mcp.policy.awk import check_awk
+from hostup_mcp.policy.emit import SEARCHED
 from hostup_mcp.policy.find import check_find
 from hostup_mcp.policy.ip import check_ip
 from hostup_mcp.policy.misfit import Misfit, shown
@@ -42,9 +43,7 @@ PresetName = Literal["none", "diagnostics-strict", "diagnostics", "unrestricted"
 
 _FILES: Final = ("types.toml", "paths.toml", "refused.toml", "commands.toml")
 _FOLDER: Final = Path(__file__).with_name("presets")
-_STANDARD_FOLDERS: Final = frozenset(
-    {"/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"}
-)
+_STANDARD_FOLDERS: Final = frozenset({*SEARCHED, "/usr/local/bin", "/usr/local/sbin"})
 
 
 def program_name(word: str) -> str:

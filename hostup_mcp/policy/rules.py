@@ -9,6 +9,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
+from hostup_mcp.policy.emit import SEARCHED
 from hostup_mcp.policy.grammar import RESERVED_WORDS, parse
 from hostup_mcp.policy.misfit import Misfit
 from hostup_mcp.policy.models import NEVER_BY_RULE, Model
@@ -26,9 +27,8 @@ _SUFFIX = re.compile(r"(?<=.)[.0-9].*$|-[-.0-9]*$")
 _VERSIONED = re.compile(r"(python|pypy|perl|php|ruby|lua|tclsh|wish|node|ksh)[.0-9].*")
 _LOADER = re.compile(r"ld-(linux|musl).*|ld(64)?[-.].*[.]so.*")
 _TYPE_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
-_LOOKED_UP: Final = ("/usr/sbin", "/usr/bin", "/sbin", "/bin")
 _PROGRAM_FOLDERS: Final = frozenset(
-    {*_LOOKED_UP, "/usr/local/bin", "/usr/local/sbin", "/lib", "/lib64", "/usr/lib", "/snap/bin"}
+    {*SEARCHED, "/usr/local/bin", "/usr/local/sbin", "/lib", "/lib64", "/usr/lib", "/snap/bin"}
 )
 _STRICTNESS: Final = {"allow": 0, "ask": 1, "deny": 2}
 
@@ -95,8 +95,7 @@ class Rule:
         if self.data.verdict != "allow":
             return _base(word) == _base(self.program)
         return word == self.program or (
-            "/" not in self.program
-            and word in {f"{folder}/{self.program}" for folder in _LOOKED_UP}
+            "/" not in self.program and word in {f"{folder}/{self.program}" for folder in SEARCHED}
         )
 
     def misfit(self, stage: Stage, types: ValueTypes) -> Misfit | None:
