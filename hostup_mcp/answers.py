@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from hostup_mcp.execution.database import JournalError
 from hostup_mcp.execution.faults import CHECK_BEFORE_REPEAT, Fault
 from hostup_mcp.execution.job import Job
-from hostup_mcp.execution.records import Claim, Completed, Ended, Execution, Sent
+from hostup_mcp.execution.records import Claim, Completed, Ended, Execution, Output, Sent
 from hostup_mcp.hostup.errors import HostUpError
 from hostup_mcp.hostup.models import OperatingSystem, Vps, VpsPage
 from hostup_mcp.output.clean import encodable, encodable_json, one_line
@@ -52,7 +52,7 @@ def error(
     return _result("\n".join(lines), None, is_error=True)
 
 
-def request_failed(fault: HostUpError | JournalError) -> types.CallToolResult:
+def request_failed(fault: HostUpError | JournalError | Fault) -> types.CallToolResult:
     """The error result for a request to HostUp, or to the journal, that failed."""
     return error(fault.code, fault.message, fault.advice)
 
@@ -129,8 +129,13 @@ class Telling:
     notes: tuple[str, ...] = ()
 
 
-def execution(job: Job, telling: Telling) -> types.CallToolResult:
+def execution(job: Job, output: Output, telling: Telling) -> types.CallToolResult:
     """The result of a command, finished or not, or the error that stands in its place.
+
+    Args:
+        job: the command.
+        output: what it wrote, if it is over.
+        telling: what else the answer is made from.
 
     Raises:
         PatternError: the pattern of the view cannot be used.
@@ -138,7 +143,7 @@ def execution(job: Job, telling: Telling) -> types.CallToolResult:
     record = job.execution
     match record.state:
         case Completed() as state if state.is_prepared:
-            return _completed(record, state, telling)
+            return _completed(record, state, output, telling)
         case Ended() as state:
             return _ended(record, state, telling.notes)
         case _ if job.problem is not None:
@@ -189,9 +194,11 @@ def repeat_note(claim: Claim, record: Execution) -> tuple[str, ...]:
     return ()
 
 
-def _completed(record: Execution, state: Completed, telling: Telling) -> types.CallToolResult:
+def _completed(
+    record: Execution, state: Completed, output: Output, telling: Telling
+) -> types.CallToolResult:
     out, err = (
-        show(name, state, telling.view, telling.window_bytes, record.exec_id)
+        show(name, output, telling.view, telling.window_bytes, record.exec_id)
         for name in ("stdout", "stderr")
     )
     notes = (*telling.notes, *_dropped(state), *out.notes, *err.notes)

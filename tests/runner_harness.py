@@ -17,8 +17,10 @@ import mcp_types as types
 from pydantic import SecretStr
 
 from hostup_mcp.execution.database import JournalError
+from hostup_mcp.execution.job import Job
 from hostup_mcp.execution.journal import Journal, Repeats
 from hostup_mcp.execution.polling import Patience
+from hostup_mcp.execution.records import Completed, Execution
 from hostup_mcp.execution.runner import Order, Runner
 from hostup_mcp.execution.schedule import Schedule
 from hostup_mcp.hostup.client import HostUpClient
@@ -150,6 +152,19 @@ async def tools(
     async with running(api, journal, repeats=repeats, client=client, **more) as runner:
         service = ToolService(client, runner, Policies(PolicyData()), CallLimits())
         yield Tools(service, client_name)
+
+
+async def followed(runner: Runner, pid: int) -> Job:
+    """The job of a command that is asked for by its pid."""
+    job = await runner.follow(VPS, pid)
+    assert job is not None
+    return job
+
+
+def wrote(journal: Journal, execution: Execution) -> str:
+    """The stdout of a command that has ended."""
+    assert isinstance(execution.state, Completed)
+    return journal.output(execution).stdout.text
 
 
 def polls(api: ScriptedApi) -> int:

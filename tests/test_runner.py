@@ -14,7 +14,7 @@ from hostup_mcp.execution.records import (
     Running,
 )
 from hostup_mcp.policy.emit import PROLOGUE
-from tests.runner_harness import DONE, VPS, flow, order, running
+from tests.runner_harness import DONE, VPS, flow, followed, order, running, wrote
 from tests.scripted_api import Answer, ScriptedApi, json_answer, problem
 
 
@@ -63,8 +63,7 @@ async def test_closing_lets_a_request_under_way_end_and_keeps_its_result(
             await anyio.sleep(0.01)
     found = journal.get(job.execution.exec_id)
     assert found
-    assert isinstance(found.state, Completed)
-    assert found.state.stdout.text == "out"
+    assert wrote(journal, found) == "out"
 
 
 async def test_closing_does_not_wait_for_a_command_that_goes_on(
@@ -128,15 +127,15 @@ async def test_a_foreign_result_is_kept_and_a_wrong_guess_leaves_no_trace(
     answers = iter([json_answer(problem(404, "not_found"), 404), DONE])
     scripted.script = flow(lambda: next(answers))
     async with running(scripted, journal) as runner:
-        wrong = await runner.follow(VPS, 99)
+        wrong = await followed(runner, 99)
         await wrong.wait(5)
         assert wrong.problem
         assert wrong.problem.code == "pid_unknown"
         assert journal.find(VPS, 99) is None
-        job = await runner.follow(VPS, 99)
+        job = await followed(runner, 99)
         await job.wait(5)
         assert isinstance(job.execution.state, Completed)
-        again = await runner.follow(VPS, 99)
+        again = await followed(runner, 99)
         assert again.execution == job.execution == journal.find(VPS, 99)
 
 
@@ -150,7 +149,7 @@ async def test_many_who_ask_for_one_foreign_pid_share_one_poller(
     async with running(scripted, journal) as runner:
 
         async def ask() -> None:
-            job = await runner.follow(VPS, 99)
+            job = await followed(runner, 99)
             await job.wait(5)
             found.append(job.execution)
 

@@ -97,17 +97,18 @@ class Poller:
         self._closing = closing
         self._clock = clock
 
-    async def poll(self, job: Job, pid: int, *, resumed: bool) -> None:
+    async def poll(self, job: Job, pid: int, client: HostUpClient, *, resumed: bool) -> None:
         """Ask until the end of a command is on disk, or this server closes.
 
         Args:
             job: whose execution is running, or was lost lately.
             pid: its process id.
+            client: the API, on the execution's own connection.
             resumed: whether somebody else began it: another process, or this one before a pause.
         """
         if resumed and not await self._come_by_lease(job):
             return
-        turn = _Turn(job, pid, suspect=resumed, lease_until=job.execution.lease_until)
+        turn = _Turn(job, pid, client, suspect=resumed, lease_until=job.execution.lease_until)
         now = anyio.current_time()
         began = now if job.started_at is None else job.started_at
         # What putting the pid on disk took is part of the first pause.
@@ -179,7 +180,7 @@ class Poller:
             return None
         turn.hurry = True
         try:
-            state = await self._client.get_command(job.execution.vps_id, turn.pid)
+            state = await turn.client.get_command(job.execution.vps_id, turn.pid)
         except HostUpError as error:
             return await self._failed(turn, error)
         job.problem = None
@@ -302,6 +303,7 @@ class _Turn:
     Attributes:
         job: the command.
         pid: its process id.
+        client: over whose connection results are asked for.
         suspect: whether the pid may have become another's, so that the uptime must be seen first.
         lease_until: seconds since the epoch.
         denied_since: since when HostUp denies it without a break; on anyio's clock.
@@ -312,6 +314,7 @@ class _Turn:
 
     job: Job
     pid: int
+    client: HostUpClient
     suspect: bool
     lease_until: float
     denied_since: float | None = None
