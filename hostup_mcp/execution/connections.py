@@ -1,9 +1,10 @@
 """A connection for each execution.
 
 On a connection that several share, a reply that comes twice, or late, can be taken for the reply
-to somebody else's request. One execution's own replies tell themselves apart: a probe's, a start's
-and a poll's have different fields, a poll's that comes twice is only old, and after anything but
-success the connection is not used again (`hostup.http`).
+to somebody else's request. A probe, a start and the first poll, of one execution, may share one:
+their replies have different fields, and after anything but success the connection is not used again
+(`hostup.http`). Each later poll has a new one, since polls that look alike could trade replies, and
+the last of them holds what is given once.
 """
 
 from __future__ import annotations

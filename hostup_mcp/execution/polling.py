@@ -121,6 +121,7 @@ class Poller:
             asked = await self._ask(turn)
             if asked is None:
                 return
+            await client.aclose()  # the next question goes over a new connection
             pause = max(pause, asked) if asked else pause
             if turn.denied_since is not None:
                 pause = min(pause, max(self._patience.lost_after / 8, self._schedule.shortest))

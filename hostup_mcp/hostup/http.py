@@ -11,6 +11,7 @@ import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import Protocol, cast
 from urllib.parse import urlsplit
 
 import anyio
@@ -72,9 +73,9 @@ class _Tls:
 class HttpTransport:
     """Sends requests to one origin, each over a connection of its own.
 
-    HTTP/1.1 has nothing that ties a reply to its request, so that on a shared connection a reply
-    that comes twice would go to the next request. Where a handshake for each is too much, a
-    transport has one connection for requests that follow each other (`own_connection`).
+    HTTP/1.1 has nothing that ties a reply to its request, so that on a connection that is used
+    again a reply that comes twice may go to the next request. Where a handshake for each is too
+    much, a transport keeps one for requests that follow each other (`own_connection`).
 
     Redirects are not followed, so the key in the headers reaches no other origin.
     """
@@ -87,9 +88,9 @@ class HttpTransport:
         self._client: httpx.AsyncClient | None = None
 
     def own_connection(self) -> HttpTransport:
-        """A transport that keeps its one connection while every reply is a success.
+        """A transport that keeps its one connection while every reply is a success and no more.
 
-        After any other reply, or a failure, the next request goes over a new one.
+        Otherwise the next request goes over a new one.
         """
         own = HttpTransport(self._origin, self._timeouts)
         own._tls = self._tls
@@ -179,8 +180,6 @@ class HttpTransport:
         except httpx.HTTPError as error:
             message = f"The connection to {self._origin} broke ({type(error).__name__})."
             raise ConnectionLost(message, _MAY_HAVE_ARRIVED) from None
-        if self._kept and not 200 <= reply.status < 300:
-            await self.aclose()
         return reply
 
     async def _exchange(
@@ -210,11 +209,40 @@ class HttpTransport:
                         "It was not read further; check that hostup.base_url is HostUp's API.",
                         status=response.status_code,
                     )
+            if self._kept and (not response.is_success or _has_more(response)):
+                # What follows a reply belongs to no request of ours; the next must not get it.
+                await cast("_Stream", response.extensions["network_stream"]).aclose()
             return Reply(
                 status=response.status_code,
                 headers={name.lower(): value for name, value in response.headers.items()},
                 body=bytes(body),
             )
+
+
+class _Stream(Protocol):
+    """What is used of a connection (httpcore's `AsyncNetworkStream`, a public extension)."""
+
+    async def aclose(self) -> None:
+        """Close it."""
+        ...
+
+    def get_extra_info(self, info: str) -> object:
+        """`is_readable`: whether bytes wait to be read."""
+        ...
+
+
+def _has_more(response: httpx.Response) -> bool:
+    """Whether more came on the connection than the reply: a duplicate, or somebody else's.
+
+    What waits in the socket can be asked for; what the HTTP library read already stands in its
+    parser, which has no public name. What comes later, it sees itself before the next request.
+    """
+    stream = cast("_Stream", response.extensions["network_stream"])
+    found: object = response.stream
+    for name in ("_stream", "_httpcore_stream", "_stream", "_connection", "_h11_state"):
+        found = getattr(found, name, None)
+    trailing = cast("tuple[bytes, bool]", getattr(found, "trailing_data", (b"", False)))
+    return bool(trailing[0]) or bool(stream.get_extra_info("is_readable"))
 
 
 def _connect_error(origin: str, error: httpx.ConnectError) -> NotSent:
