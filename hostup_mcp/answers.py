@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import ceil
 from typing import Final, Literal
 
 import mcp_types as types
@@ -29,6 +30,8 @@ from hostup_mcp.tools import ExecResult, VpsList, VpsSummary
 _SENTENCE_MAX: Final = 1000
 _FACT_MAX: Final = 4096
 _NAME_MAX: Final = 255
+_HELD_UP_SECONDS: Final = 1.0
+"""Turns that come sooner are the usual pace."""
 
 _UNANSWERED: Final = Fault(
     "hostup_unanswered",
@@ -120,6 +123,7 @@ class Telling:
         view: what the caller wants to see of a result.
         window_bytes: how much of each stream is shown by itself.
         notes: sentences that come first.
+        held_up_seconds: for how long no request may go to HostUp.
     """
 
     elapsed: float
@@ -127,6 +131,7 @@ class Telling:
     view: View
     window_bytes: int
     notes: tuple[str, ...] = ()
+    held_up_seconds: float = 0.0
 
 
 def execution(job: Job, output: Output, telling: Telling) -> types.CallToolResult:
@@ -251,6 +256,12 @@ def _dropped(state: Completed) -> tuple[str, ...]:
 
 def _running(record: Execution, telling: Telling) -> types.CallToolResult:
     seconds, why = telling.again
+    notes = telling.notes
+    if telling.held_up_seconds > _HELD_UP_SECONDS:
+        held = ceil(telling.held_up_seconds)
+        notes = (*notes, f"HostUp's rate limit lets nothing be asked or sent for {held} s more")
+        if held > seconds:
+            seconds, why = held, "HostUp's rate limit holds until then"
     result = ExecResult(
         status="running",
         exec_id=record.exec_id,
@@ -266,7 +277,7 @@ def _running(record: Execution, telling: Telling) -> types.CallToolResult:
         stdout_bytes=0,
         stderr_bytes=0,
         next_offset=None,
-        notes=telling.notes,
+        notes=notes,
         elapsed_seconds=round(telling.elapsed, 3),
         next_poll_seconds=seconds,
     )
@@ -276,7 +287,7 @@ def _running(record: Execution, telling: Telling) -> types.CallToolResult:
         "before the end. vps_exec_result with this exec_id waits for it; next_poll_seconds: "
         f"{seconds} ({why})",
         *_identity(result),
-        *(f"note: {note}" for note in telling.notes),
+        *(f"note: {note}" for note in notes),
     ]
     return _result("\n".join(lines), result)
 

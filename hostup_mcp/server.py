@@ -285,6 +285,7 @@ class ToolService:
             view=view or View(),
             window_bytes=self._limits.window_bytes,
             notes=notes,
+            held_up_seconds=self._client.waiting_seconds,
         )
         async with self._runner.output(job.execution) as output:
             answer = await anyio.to_thread.run_sync(answers.execution, job, output, telling)

@@ -25,6 +25,7 @@ from tests.runner_harness import (
     polls,
     processes,
     running,
+    wait_until,
     wrote,
 )
 from tests.scripted_api import Answer, ScriptedApi, json_answer, problem
@@ -80,12 +81,6 @@ def started(journal: Journal, owner: str, lease_seconds: float) -> Execution:
 
 def assert_has_result(journal: Journal, execution: Execution) -> None:
     assert wrote(journal, execution) == "out"
-
-
-async def wait_until(condition: Callable[[], bool]) -> None:
-    with anyio.fail_after(20):
-        while not condition():  # noqa: ASYNC110 - what is waited for is in another thread
-            await anyio.sleep(0.01)
 
 
 # ------------------------------------------------------------------ the journal's part

@@ -27,6 +27,7 @@ from tests.runner_harness import (
     processes,
     running,
     tools,
+    wait_until,
     wrote,
 )
 from tests.scripted_api import Answer, Received, ScriptedApi, json_answer, problem
@@ -64,12 +65,6 @@ def after_boot(uptime: object, poll: Callable[[], Answer] = lambda: DONE) -> Cal
         return flow(poll)(request)
 
     return script
-
-
-async def wait_until(condition: Callable[[], bool]) -> None:
-    with anyio.fail_after(20):
-        while not condition():  # noqa: ASYNC110 - what is waited for is in another thread
-            await anyio.sleep(0.01)
 
 
 async def resumed(runner: Runner, record: Execution) -> Job:

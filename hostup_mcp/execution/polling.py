@@ -32,7 +32,7 @@ from hostup_mcp.execution.schedule import Schedule
 from hostup_mcp.execution.starting import StartsUnderWay
 from hostup_mcp.hostup.agent import CommandState
 from hostup_mcp.hostup.client import HostUpClient
-from hostup_mcp.hostup.errors import ApiError, HostUpError, RateLimited
+from hostup_mcp.hostup.errors import ApiError, HostUpError, MalformedReply, RateLimited
 
 _RATE_LIMIT_SECONDS: Final = 5.0
 _WATCH_SECONDS: Final = (0.1, 2.0)
@@ -196,7 +196,11 @@ class Poller:
         turn.suspect = True
         if isinstance(job.execution.state, Ended):
             return None  # taken for lost before, and not found again
-        if denies(error):
+        is_denial = denies(error)
+        # A reply that came and cannot be read may have taken the result with it, too.
+        broke_off = error.transient and not error.nothing_ran and not is_denial
+        turn.reply_was_lost |= broke_off or isinstance(error, MalformedReply)
+        if is_denial:
             now = anyio.current_time()
             turn.denied_since = now if turn.denied_since is None else turn.denied_since
             if await self._denied(turn, error, now - turn.denied_since):
@@ -208,8 +212,6 @@ class Poller:
         elif not error.transient:
             job.problem = Fault.of(error)
             return None
-        else:
-            turn.reply_was_lost = turn.reply_was_lost or not error.nothing_ran
         frozen = isinstance(error, ApiError) and recognised(error.detail) == GUEST_FROZEN
         job.problem = GUEST_FROZEN if frozen else Fault.of(error)
         job.answer()
