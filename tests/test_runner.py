@@ -20,10 +20,8 @@ from tests.runner_harness import (
     flow,
     followed,
     order,
-    polls,
     running,
     tools,
-    wait_until,
     wrote,
 )
 from tests.scripted_api import Answer, Received, ScriptedApi, json_answer, problem
@@ -253,8 +251,8 @@ async def test_a_rate_limit_that_others_met_is_named_to_who_must_wait(
     replies = iter([limited])
     scripted.script = flow(lambda: next(replies, DONE))
     async with tools(scripted, journal, longest_wait=60) as agent:
-        await agent.exec("df -h", wait_seconds=0)
-        await wait_until(lambda: polls(scripted) > 0)
+        held = await agent.exec("df -h", wait_seconds=2)
+        assert text(held).startswith("hostup_rate_limited: ")
         told = await agent.exec(wait_seconds=0)
         assert facts(told)["status"] == "running"
         assert facts(told)["next_poll_seconds"] >= 20
