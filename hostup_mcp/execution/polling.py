@@ -14,6 +14,7 @@ from typing import Final
 
 import anyio
 
+from hostup_mcp.execution.admission import Admission
 from hostup_mcp.execution.faults import (
     GUEST_FROZEN,
     PID_UNKNOWN,
@@ -96,6 +97,7 @@ class Poller:
         self._under_way = under_way
         self._closing = closing
         self._clock = clock
+        self._admission = Admission()
 
     async def poll(self, job: Job, pid: int, client: HostUpClient, *, resumed: bool) -> None:
         """Ask until the end of a command is on disk, or this server closes.
@@ -180,14 +182,15 @@ class Poller:
             await self._recorder.end(job, "lost", VPS_REBOOTED)
             return None
         turn.hurry = True
-        try:
-            state = await turn.client.get_command(job.execution.vps_id, turn.pid)
-        except HostUpError as error:
-            return await self._failed(turn, error)
-        job.problem = None
-        turn.denied_since = None
-        if await self._take(turn, state):
-            return None
+        async with self._admission.place() as take_place:
+            try:
+                state = await turn.client.get_command(job.execution.vps_id, turn.pid, take_place)
+            except HostUpError as error:
+                return await self._failed(turn, error)
+            job.problem = None
+            turn.denied_since = None
+            if await self._take(turn, state):
+                return None
         job.answer()
         return 0.0
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple, TypeVar
 from urllib.parse import quote
@@ -135,15 +135,28 @@ class HostUpClient:
         """
         return await self._send(AgentAvailability, _PROBE, "GET", _path(vps_id, "/agent/exec"))
 
-    async def get_command(self, vps_id: str, pid: int) -> CommandState:
+    async def get_command(
+        self, vps_id: str, pid: int, when_large: Callable[[], Awaitable[None]] | None = None
+    ) -> CommandState:
         """`GET /api/v2/vps/{id}/agent/exec?pid=` (scope `write:vm`).
 
         The guest agent hands a result out once: whoever reads `exited` true must keep it.
+
+        Args:
+            vps_id: the VPS.
+            pid: the command's process id.
+            when_large: called once the reply is over 1 MiB; the rest is read when it returns.
         """
         query = [("pid", str(pid))]
         path = _path(vps_id, "/agent/exec")
         return await self._send(
-            CommandState, _RESULT, "GET", path, query=query, max_bytes=MAX_RESULT_BYTES
+            CommandState,
+            _RESULT,
+            "GET",
+            path,
+            query=query,
+            max_bytes=MAX_RESULT_BYTES,
+            when_large=when_large,
         )
 
     async def start_command(self, vps_id: str, command: str) -> StartedCommand:
@@ -173,6 +186,7 @@ class HostUpClient:
         query: Sequence[tuple[str, str]] = (),
         json_body: Mapping[str, str] | None = None,
         max_bytes: int = MAX_REPLY_BYTES,
+        when_large: Callable[[], Awaitable[None]] | None = None,
     ) -> _Model:
         if self._api_key is None:
             raise ApiKeyMissing(
@@ -190,6 +204,7 @@ class HostUpClient:
                     query=query,
                     json_body=json_body,
                     max_bytes=max_bytes,
+                    when_large=when_large,
                 )
             except ReplyTooLarge as error:
                 self._pacer.learn(turn, parse_rate_limit({}, datetime.now(UTC)), error.status)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Protocol, cast
@@ -133,6 +133,7 @@ class HttpTransport:
         query: Sequence[tuple[str, str]] = (),
         json_body: Mapping[str, str] | None = None,
         max_bytes: int = MAX_REPLY_BYTES,
+        when_large: Callable[[], Awaitable[None]] | None = None,
     ) -> Reply:
         """Send one request and read the whole reply.
 
@@ -143,6 +144,8 @@ class HttpTransport:
             query: names and values; a name may repeat.
             json_body: sent as JSON with its `Content-Type`, if given.
             max_bytes: the largest body that is read.
+            when_large: called once the body is over 1 MiB; the rest is read when it returns, and
+                what that took is not counted.
 
         Raises:
             NotSent: no byte of the request left this machine.
@@ -167,8 +170,18 @@ class HttpTransport:
             message = f"No connection can be set up ({type(error).__name__}: {error})."
             raise NotSent(message, "Check the proxy and certificate variables.") from None
         try:
-            with anyio.fail_after(self._timeouts.total):
-                reply = await self._exchange(pool, method, path, sent, query, content, max_bytes)
+            with anyio.fail_after(self._timeouts.total) as scope:
+
+                async def pause() -> None:
+                    if when_large is not None:
+                        began, left = anyio.current_time(), scope.deadline
+                        scope.deadline = float("inf")
+                        await when_large()
+                        scope.deadline = left + anyio.current_time() - began
+
+                reply = await self._exchange(
+                    pool, method, path, sent, query, content, max_bytes, pause
+                )
         except (httpx.ConnectTimeout, httpx.PoolTimeout):
             message = f"No connection to {self._origin} was made in time."
             raise NotSent(message, _CHECK_NETWORK) from None
@@ -191,6 +204,7 @@ class HttpTransport:
         query: Sequence[tuple[str, str]],
         content: bytes | None,
         max_bytes: int,
+        when_large: Callable[[], Awaitable[None]],
     ) -> Reply:
         stream = pool.stream(
             method,
@@ -201,8 +215,12 @@ class HttpTransport:
         )
         async with stream as response:
             body = bytearray()
+            is_large = False
             async for chunk in response.aiter_raw():
                 body += chunk
+                if len(body) > _MIB and not is_large:
+                    is_large = True
+                    await when_large()
                 if len(body) > max_bytes:
                     raise ReplyTooLarge(
                         f"{self._origin} sent a reply of more than {max_bytes} bytes.",

@@ -1,0 +1,38 @@
+"""How many large results may be in memory at once: they wait on the wire for their turn."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+import anyio
+
+_PLACES: Final = 2
+
+
+class Admission:
+    """Places for large results, from their first MiB until they are on disk."""
+
+    def __init__(self) -> None:
+        self._places = anyio.Semaphore(_PLACES)
+
+    @asynccontextmanager
+    async def place(self) -> AsyncGenerator[Callable[[], Awaitable[None]]]:
+        """One result's place, should it need one.
+
+        Yields:
+            What waits for the place; it is given back when the block ends.
+        """
+        taken = False
+
+        async def take() -> None:
+            nonlocal taken
+            await self._places.acquire()
+            taken = True
+
+        try:
+            yield take
+        finally:
+            if taken:
+                self._places.release()
