@@ -6,9 +6,12 @@ import errno
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NoReturn, cast
 
 import click
+
+from hostup_mcp.client_config import CLIENTS, DEFAULT_URL
 
 if TYPE_CHECKING:
     from hostup_mcp.config import ConfigError, Settings
@@ -171,6 +174,52 @@ def policy_show(config: str | None) -> None:
     policies = _load({}, config)[1]
     with _printing():
         click.echo(full(policies), nl=False)
+
+
+@main.command("client-config")
+@click.argument("client", type=click.Choice(CLIENTS))
+@click.option(
+    "--transport",
+    type=click.Choice(["stdio", "http"]),
+    default="stdio",
+    show_default=True,
+    help="Whether the client starts the server, or connects to one that runs.",
+)
+@click.option("--url", metavar="URL", help=f"Where that one answers.  [default: {DEFAULT_URL}]")
+@click.option("--api-key-file", metavar="FILE", help="File that holds the HostUp API key.")
+@_config_option
+def client_config(
+    client: str,
+    transport: Literal["stdio", "http"],
+    url: str | None,
+    api_key_file: str | None,
+    config: str | None,
+) -> None:
+    """Print what CLIENT must be told to use this installation, without the key in it.
+
+    The snippet or command goes to stdout; where it belongs, and what to do next, to stderr.
+    """
+    from hostup_mcp.client_config import Server, UnsupportedClient, installed_command, snippet
+
+    if url is not None and "http" not in (client, transport):
+        raise click.UsageError("--url goes with --transport http.")
+    key_file, config_file = (
+        Path(name).expanduser().absolute() if name else None for name in (api_key_file, config)
+    )
+    if config_file is not None and not config_file.is_file():
+        raise click.UsageError(f"{config_file} is not a file.")
+    command, arguments = installed_command()
+    if config_file is not None:
+        arguments = (*arguments, "--config", str(config_file))
+    server = Server(command, arguments, key_file, DEFAULT_URL if url is None else url)
+    try:
+        found = snippet(client, server, transport)
+    except UnsupportedClient as error:
+        raise click.UsageError(str(error)) from None
+    with _printing():
+        click.echo(found.text)
+    for hint in found.hints:
+        click.echo(hint, err=True)
 
 
 @main.command()
