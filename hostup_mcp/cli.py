@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import shutil
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -174,6 +176,44 @@ def policy_show(config: str | None) -> None:
     policies = _load({}, config)[1]
     with _printing():
         click.echo(full(policies), nl=False)
+
+
+@main.command()
+@_config_option
+@click.option("--base-url", metavar="URL", help="Where HostUp's API is.")
+@click.option("--api-key-file", metavar="FILE", help="File that holds the HostUp API key.")
+@click.option("--state-dir", metavar="DIR", help="Folder of the journal.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def doctor(
+    config: str | None,
+    base_url: str | None,
+    api_key_file: str | None,
+    state_dir: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Check everything that a command needs, and say what to do where something is wrong.
+
+    From the configuration to the guest agent of each VPS; no command is started. Exit code: 0
+    nothing failed, 1 something did, 2 the configuration cannot be used.
+    """
+    from hostup_mcp.doctor import report
+    from hostup_mcp.doctor.run import run_checks
+
+    options = {
+        ("hostup", "base_url"): base_url,
+        ("hostup", "api_key_file"): api_key_file,
+        ("state", "dir"): state_dir,
+    }
+    given = {key: value for key, value in options.items() if value is not None}
+    checks = run_checks(given, config)
+    with _printing():
+        if as_json:
+            click.echo(report.as_json(checks))
+        else:
+            click.echo(report.as_table(checks, shutil.get_terminal_size((100, 24)).columns))
+    # A thread may sit in a name look-up, or on a disk, that nothing can interrupt.
+    os._exit(report.exit_code(checks))
 
 
 @main.command("client-config")
