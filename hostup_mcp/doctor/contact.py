@@ -38,23 +38,23 @@ _DATE_SECONDS: Final = 1.0
 _LOW_SHARE: Final = 0.1
 
 
-class Line:
-    """The way to HostUp, with a client on it; it keeps the last reply as it came."""
+class Connection:
+    """HostUp's API with the last reply as it came, for what the client does not tell."""
 
-    def __init__(self, origin: str, key: SecretStr | None, timeouts: Timeouts) -> None:
-        """A line that is not connected yet.
+    def __init__(self, origin: str, key: SecretStr | None, timeouts: Timeouts, rate: float) -> None:
+        """Nothing is connected yet.
 
         Args:
             origin: where HostUp is.
             key: the API key, if there is one.
             timeouts: limits of each request.
+            rate: requests a second, as long as HostUp does not say how many may be sent.
         """
         self.origin = origin
-        self.has_key = key is not None
         self.timeouts = timeouts
         self.heard: Reply | None = None
         self.http = HttpTransport(origin, timeouts, self._hear)
-        self.client = HostUpClient(self.http, key, Pacer())
+        self.client = HostUpClient(self.http, key, Pacer(rate=rate))
 
     def _hear(self, reply: Reply) -> None:
         self.heard = reply
@@ -87,30 +87,32 @@ class Contact:
     seconds: float
 
 
-async def first_contact(line: Line) -> Contact:
+async def first_contact(connection: Connection) -> Contact:
     """Ask for the list of VPSs, which is read only, without a key too if there is none."""
     page: VpsPage | None = None
     error: HostUpError | None = None
     no_key: ApiKeyMissing | None = None
     began, start = datetime.now(UTC), anyio.current_time()
     try:
-        with anyio.fail_after(line.timeouts.total):
-            page = await line.client.list_vps(limit=LIST_LIMIT_MAX)
+        with anyio.fail_after(connection.timeouts.total):
+            page = await connection.client.list_vps(limit=LIST_LIMIT_MAX)
     except ApiKeyMissing as missing:
         no_key = missing
-        error = await _without_key(line)
+        error = await _without_key(connection)
     except HostUpError as fault:
         error = fault
     except TimeoutError:
-        error = TimedOut(f"{line.origin} did not answer in time.", "Try again a little later.")
+        error = TimedOut(
+            f"{connection.origin} did not answer in time.", "Try again a little later."
+        )
     seconds = anyio.current_time() - start
-    return Contact(line.origin, page, error, no_key, line.heard, began, seconds)
+    return Contact(connection.origin, page, error, no_key, connection.heard, began, seconds)
 
 
-async def _without_key(line: Line) -> HostUpError | None:
+async def _without_key(connection: Connection) -> HostUpError | None:
     """What HostUp makes of a request that nobody answers for: it should be a 401."""
     try:
-        reply = await line.http.request("GET", "/api/v2/vps", headers={})
+        reply = await connection.http.request("GET", "/api/v2/vps", headers={})
         now = datetime.now(UTC)
         replies.read(reply, secret="", scope="read:vm", purpose="listing VPSs", now=now)
     except HostUpError as error:
@@ -132,8 +134,9 @@ def contact_checks(contact: Contact) -> list[Check]:
     ]
 
 
-def _not_told(check: str) -> Check:
-    return Check(check, "not_made", "Not told by what came of the request.")
+def _not_told(check: str, contact: Contact) -> Check:
+    why = "No reply came." if contact.reply is None else "HostUp's reply does not tell."
+    return Check(check, "not_made", why)
 
 
 def _reachability(contact: Contact) -> Check:
@@ -153,7 +156,7 @@ def _tls(contact: Contact) -> Check:
     if urlsplit(contact.origin).scheme == "http":
         return Check("tls", "ok", "Not used: plain HTTP, to this machine itself.")
     if contact.reply is None:
-        return _not_told("tls")
+        return _not_told("tls", contact)
     return Check("tls", "ok", "The certificate is trusted, and is that host's.")
 
 
@@ -161,14 +164,14 @@ def _edge(contact: Contact) -> Check:
     if isinstance(contact.error, EdgeRefused):
         return Check.of("edge", contact.error)
     if contact.reply is None:
-        return _not_told("edge")
+        return _not_told("edge", contact)
     return Check("edge", "ok", "Nothing in front of HostUp's API refused the request.")
 
 
 def _answer(contact: Contact) -> Check:
     error = contact.error
     if contact.reply is None or isinstance(error, EdgeRefused):
-        return _not_told("answer")
+        return _not_told("answer", contact)
     if error is None or isinstance(error, Unauthorized | Forbidden | RateLimited):
         return Check("answer", "ok", "The reply is of the form that HostUp documents.")
     return Check.of("answer", error)
@@ -177,7 +180,7 @@ def _answer(contact: Contact) -> Check:
 def _clock(contact: Contact) -> Check:
     date = _date(contact.reply)
     if date is None:
-        return _not_told("clock")
+        return _not_told("clock", contact)
     middle = contact.began + timedelta(seconds=contact.seconds / 2)
     ahead = (middle - date).total_seconds()
     certain = abs(ahead) - contact.seconds / 2 - _DATE_SECONDS
@@ -206,7 +209,7 @@ def _rate_limit(contact: Contact) -> Check:
     if isinstance(contact.error, RateLimited):
         return Check.of("rate_limit", contact.error)
     if contact.reply is None:
-        return _not_told("rate_limit")
+        return _not_told("rate_limit", contact)
     told = parse_rate_limit(contact.reply.headers, datetime.now(UTC))
     if told.remaining is None:
         found = "HostUp did not say what is left; it documents that for refusals only."
@@ -230,7 +233,7 @@ def _key(contact: Contact) -> Check:
         return Check.of("key", contact.error)
     if contact.error is None or isinstance(contact.error, Forbidden):
         return Check("key", "ok", "HostUp accepts it.")
-    return _not_told("key")
+    return _not_told("key", contact)
 
 
 def _read_scope(contact: Contact) -> Check:
@@ -238,4 +241,4 @@ def _read_scope(contact: Contact) -> Check:
         return Check.of("read:vm", contact.error)
     if contact.page is not None:
         return Check("read:vm", "ok", "The key has it: HostUp gave the list of VPSs.")
-    return _not_told("read:vm")
+    return _not_told("read:vm", contact)

@@ -13,10 +13,10 @@ from typing import Final, Literal
 
 import anyio
 
-from hostup_mcp.doctor.contact import Line
 from hostup_mcp.doctor.report import Check
 from hostup_mcp.execution.availability import Availability
 from hostup_mcp.execution.faults import Fault, recognised
+from hostup_mcp.hostup.client import HostUpClient
 from hostup_mcp.hostup.errors import ApiError, Forbidden, HostUpError
 from hostup_mcp.hostup.models import LIST_LIMIT_MAX, Vps, VpsPage
 from hostup_mcp.inventory import Inventory
@@ -52,11 +52,11 @@ class _Found:
     scope: Scope = "not told"
 
 
-async def fleet_checks(line: Line, policies: Policies, first: VpsPage) -> list[Check]:
+async def fleet_checks(client: HostUpClient, policies: Policies, first: VpsPage) -> list[Check]:
     """The checks `write:vm`, `vps_list` and, for each VPS, `vps`; within about a minute.
 
     Args:
-        line: the way to HostUp.
+        client: HostUp's API.
         policies: a VPS that they close is not asked.
         first: the first page of the list.
     """
@@ -64,22 +64,22 @@ async def fleet_checks(line: Line, policies: Policies, first: VpsPage) -> list[C
     vpss: list[Vps] = list(first.data)
     error: HostUpError | None = None
     with anyio.move_on_after(_ALL_SECONDS):
-        error = await _more_pages(line, first, vpss)
-        await _ask_all(line, policies, vpss[:_ASKED_MAX], found)
+        error = await _more_pages(client, first, vpss)
+        await _ask_all(client, policies, vpss[:_ASKED_MAX], found)
         if vpss and found.scope == "not told":
             # No VPS was ready; the scope can be told from any.
-            await _command_fault(line, vpss[0].id, found)
+            await _command_fault(client, vpss[0].id, found)
     asked = [found.checks.get(vps.id) or _not_in_time(vps) for vps in vpss[:_ASKED_MAX]]
     return [_write_scope(found.scope), _list(vpss, error), *asked]
 
 
-async def _more_pages(line: Line, first: VpsPage, vpss: list[Vps]) -> HostUpError | None:
+async def _more_pages(client: HostUpClient, first: VpsPage, vpss: list[Vps]) -> HostUpError | None:
     cursor = first.next_cursor
     for _ in range(_PAGES_MAX):
         if cursor is None:
             break
         try:
-            page = await line.client.list_vps(limit=LIST_LIMIT_MAX, cursor=cursor)
+            page = await client.list_vps(limit=LIST_LIMIT_MAX, cursor=cursor)
         except HostUpError as error:
             return error
         vpss += page.data
@@ -87,15 +87,17 @@ async def _more_pages(line: Line, first: VpsPage, vpss: list[Vps]) -> HostUpErro
     return None
 
 
-async def _ask_all(line: Line, policies: Policies, vpss: Sequence[Vps], found: _Found) -> None:
+async def _ask_all(
+    client: HostUpClient, policies: Policies, vpss: Sequence[Vps], found: _Found
+) -> None:
     limiter = anyio.CapacityLimiter(_AT_ONCE)
-    availability, inventory = Availability(line.client), Inventory(line.client)
+    availability, inventory = Availability(client), Inventory(client)
 
     async def ask(vps: Vps) -> None:
         async with limiter:
             with anyio.move_on_after(_VPS_SECONDS):
                 found.checks[vps.id] = await _unasked(vps, policies, inventory) or await _asked(
-                    line, vps, availability, found
+                    client, vps, availability, found
                 )
 
     async with anyio.create_task_group() as tasks:
@@ -120,23 +122,25 @@ async def _unasked(vps: Vps, policies: Policies, inventory: Inventory) -> Check 
     return None
 
 
-async def _asked(line: Line, vps: Vps, availability: Availability, found: _Found) -> Check:
+async def _asked(
+    client: HostUpClient, vps: Vps, availability: Availability, found: _Found
+) -> Check:
     try:
         fault = await availability.check(vps.id, vps.service_status or "")
     except HostUpError as error:
         return _check(vps, "fail", error.message, error.advice, error.code)
     if fault is None:
-        fault = await _command_fault(line, vps.id, found)
+        fault = await _command_fault(client, vps.id, found)
     if fault is None:
         return _check(vps, "ok", "ready, its guest agent answers.")
     status = "warn" if fault.code in _PASSING else "fail"
     return _check(vps, status, fault.message, fault.advice, fault.code)
 
 
-async def _command_fault(line: Line, vps_id: str, found: _Found) -> Fault | None:
+async def _command_fault(client: HostUpClient, vps_id: str, found: _Found) -> Fault | None:
     """What an agent says against running commands; what the answer tells of the scope is kept."""
     try:
-        await line.client.get_command(vps_id, NO_PID)
+        await client.get_command(vps_id, NO_PID)
     except Forbidden as error:
         found.scope = error
     except ApiError as error:

@@ -14,7 +14,7 @@ from hostup_mcp.config import (
     load_policies,
 )
 from hostup_mcp.doctor.bounded import within_loop
-from hostup_mcp.doctor.contact import Line, contact_checks, first_contact
+from hostup_mcp.doctor.contact import Connection, contact_checks, first_contact
 from hostup_mcp.doctor.fleet import fleet_checks
 from hostup_mcp.doctor.local import local_checks
 from hostup_mcp.doctor.report import Check
@@ -76,14 +76,15 @@ def _hostup_checks(settings: Settings, policies: Policies) -> list[Check]:
 
 async def _ask_hostup(settings: Settings, policies: Policies) -> list[Check]:
     hostup = settings.hostup
-    line = Line(hostup.base_url, hostup.api_key, _timeouts(settings))
+    rate = settings.execution.requests_per_second
+    connection = Connection(hostup.base_url, hostup.api_key, _timeouts(settings), rate)
     try:
-        contact = await first_contact(line)
+        contact = await first_contact(connection)
         checks = contact_checks(contact)
         if contact.page is not None and contact.no_key is None:
-            return [*checks, *await fleet_checks(line, policies, contact.page)]
+            return [*checks, *await fleet_checks(connection.client, policies, contact.page)]
     finally:
-        await line.aclose()
+        await connection.aclose()
     why = "It needs the list of VPSs."
     return [*checks, *(Check(name, "not_made", why) for name in ("write:vm", "vps_list"))]
 
