@@ -242,15 +242,7 @@ def load_policies(settings: Settings) -> Policies:
 
 
 def config_path(option: str | None, environ: Mapping[str, str]) -> Path | None:
-    """The configuration file of this start; None if there is none.
-
-    Args:
-        option: path given on the command line.
-        environ: the environment.
-
-    Raises:
-        ConfigError: what was given is no path.
-    """
+    """The configuration file: as given, as named in `HOSTUP_MCP_CONFIG`, the user's own, or none."""
     named = environ.get("HOSTUP_MCP_CONFIG") if option is None else option
     if named or option is not None:
         try:

@@ -18,7 +18,8 @@ from hostup_mcp.config import load, load_policies
 
 def blocks(root: Path, language: str) -> list[str]:
     text = (root / "README.md").read_text()
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [block for name, block in found if re.fullmatch(language, name)]
 
 
 @pytest.fixture
