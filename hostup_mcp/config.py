@@ -242,7 +242,7 @@ def load_policies(settings: Settings) -> Policies:
 
 
 def config_path(option: str | None, environ: Mapping[str, str]) -> Path | None:
-    """The configuration file: as given, as named in `HOSTUP_MCP_CONFIG`, the user's own, or none."""
+    """The file given, that of `HOSTUP_MCP_CONFIG`, the user's own, or none, in that order."""
     named = environ.get("HOSTUP_MCP_CONFIG") if option is None else option
     if named or option is not None:
         try:
