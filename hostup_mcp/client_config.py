@@ -351,7 +351,8 @@ _KINDS: Final[Mapping[str, _Client]] = {
         stdio=_codex_stdio,
         http=_codex_http,
         wrap=_toml,
-        after="Then start codex anew; codex mcp list shows it.",
+        after="Then start codex anew; codex mcp list shows it. Its first turn may begin before the "
+        "server is up; with required = true it waits.",
     ),
     "gemini-cli": _Client(
         place="Into ~/.gemini/settings.json, or .gemini/settings.json in the project's folder. "
