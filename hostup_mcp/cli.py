@@ -248,10 +248,7 @@ def client_config(
     )
     if config_file is not None and not config_file.is_file():
         raise click.UsageError(f"{config_file} is not a file.")
-    command, arguments = installed_command()
-    if config_file is not None:
-        arguments = (*arguments, "--config", str(config_file))
-    server = Server(command, arguments, key_file, DEFAULT_URL if url is None else url)
+    server = Server(installed_command(), config_file, key_file, DEFAULT_URL if url is None else url)
     try:
         found = snippet(client, server, transport)
     except UnsupportedClient as error:

@@ -21,6 +21,8 @@ from urllib.parse import urlsplit
 
 import platformdirs
 
+from hostup_mcp.hostup.origin import is_loopback
+
 Transport = Literal["stdio", "http"]
 
 DEFAULT_URL: Final = "http://127.0.0.1:8765/mcp"
@@ -44,16 +46,21 @@ class Server:
     """The server that a client is told of.
 
     Attributes:
-        command: its program, an absolute path.
-        arguments: of that program.
+        command: its program, an absolute path, and what must come right after it, if anything.
+        config: the configuration file, where the operator named one.
         key_file: the file that holds the API key, where the operator named one.
         url: where it answers, for clients that connect to it over HTTP.
     """
 
-    command: str
-    arguments: tuple[str, ...] = ()
+    command: tuple[str, ...]
+    config: Path | None = None
     key_file: Path | None = None
     url: str = DEFAULT_URL
+
+    def words(self, *arguments: str) -> list[str]:
+        """The command with these arguments and the configuration file."""
+        named = ("--config", str(self.config)) if self.config else ()
+        return [*self.command, *arguments, *named]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +101,8 @@ class _Client:
     instead: tuple[str, ...] = ()
 
 
-def installed_command() -> tuple[str, tuple[str, ...]]:
-    """The program of this installation, as an absolute path, and the arguments that start it.
+def installed_command() -> tuple[str, ...]:
+    """What starts this installation, with absolute paths.
 
     It is not resolved: a link into a virtual environment would lead out of it.
     """
@@ -103,8 +110,8 @@ def installed_command() -> tuple[str, tuple[str, ...]]:
     for folder in folders:
         script = Path(folder) / "hostup-mcp"
         if script.is_file():
-            return str(script.absolute()), ()
-    return str(Path(sys.executable).absolute()), ("-m", "hostup_mcp")
+            return (str(script.absolute()),)
+    return str(Path(sys.executable).absolute()), "-m", "hostup_mcp"
 
 
 def default_key_file() -> Path:
@@ -148,7 +155,7 @@ def _of_client(kind: _Client, name: str, server: Server, transport: Transport) -
         hints = _key_hints(kind, server)
     command = shlex.join([*kind.instead, json.dumps(entry, ensure_ascii=False)])
     instead = (f"Or for all projects: {command}",) if kind.instead else ()
-    dollar = "$" in f"{server.command}{server.arguments}{server.key_file}" and kind.variable
+    dollar = kind.variable and any("$" in text for text in _texts(server))
     warning = ("A $ in a path may be taken for a variable by this client.",) if dollar else ()
     return Snippet(kind.wrap(entry), (kind.place, *instead, *warning, *hints, kind.after))
 
@@ -158,12 +165,13 @@ def _launch(kind: _Client, server: Server) -> _Table:
         environment = {f"{_KEY}_FILE": str(server.key_file or default_key_file())}
     else:
         environment = {_KEY: kind.variable.format(_KEY)}
-    return {"command": server.command, "args": list(server.arguments), "env": environment}
+    program, *arguments = server.words()
+    return {"command": program, "args": arguments, "env": environment}
 
 
 def _plain_stdio(server: Server) -> Snippet:
     key = ("--api-key-file", str(server.key_file)) if server.key_file else ()
-    command = shlex.join([server.command, *key, *server.arguments])
+    command = shlex.join(server.words(*key))
     hint = "The client starts this, and speaks MCP on its stdin and stdout."
     variable = f"{_KEY} or {_KEY}_FILE must be in its environment; most clients pass on few."
     return Snippet(command, (hint,) if key else (hint, variable))
@@ -189,7 +197,10 @@ def _key_hints(kind: _Client, server: Server) -> tuple[str, ...]:
 
 
 def _http_hints(server: Server) -> tuple[str, ...]:
-    command = shlex.join([server.command, "serve", "--transport", "http", *server.arguments])
+    parts = urlsplit(server.url)
+    # Elsewhere a proxy stands in front, and has a port of its own.
+    port = ("--port", str(parts.port)) if parts.port and is_loopback(parts.hostname or "") else ()
+    command = shlex.join(server.words("serve", "--transport", "http", *port))
     return (
         f"The server must be running: {command}",
         f"{_TOKEN} is what the file http-token in its state folder holds; hostup-mcp doctor shows "
@@ -200,8 +211,12 @@ def _http_hints(server: Server) -> tuple[str, ...]:
 # ------------------------------------------------------------------ forms
 
 
+def _texts(server: Server) -> tuple[str, ...]:
+    return (*server.words(), str(server.key_file or ""))
+
+
 def _check(server: Server) -> None:
-    for text in (server.command, *server.arguments, str(server.key_file or "")):
+    for text in _texts(server):
         try:
             text.encode()
         except UnicodeEncodeError:
@@ -210,6 +225,7 @@ def _check(server: Server) -> None:
             ) from None
     try:
         parts = urlsplit(server.url)
+        _ = parts.port  # raises for one that is out of range
     except ValueError:
         parts = urlsplit("")
     if parts.scheme not in ("http", "https") or not parts.hostname or not server.url.isprintable():

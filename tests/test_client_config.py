@@ -160,6 +160,34 @@ def test_over_http_there_is_the_address_and_no_token(client: str) -> None:
     assert expanded(form, entry["headers"]["Authorization"], environ) == f"Bearer {TOKEN}"
 
 
+@pytest.mark.parametrize(
+    ("url", "port"),
+    [
+        ("http://127.0.0.1:8765/mcp", ["--port", "8765"]),
+        ("http://localhost:9000/mcp", ["--port", "9000"]),
+        ("https://vps.example:8443/mcp", []),
+    ],
+)
+def test_the_server_to_start_listens_where_the_client_connects(url: str, port: list[str]) -> None:
+    server = Server(("/opt/python", "-m", "hostup_mcp"), Path("/etc/a b"), url=url)
+    (hint,) = (h for h in snippet("cursor", server, "http").hints if "must be running" in h)
+    assert shlex.split(hint.partition(": ")[2]) == [
+        *("/opt/python", "-m", "hostup_mcp", "serve", "--transport", "http"),
+        *port,
+        *("--config", "/etc/a b"),
+    ]
+
+
+def test_without_a_script_the_interpreter_is_told_the_module() -> None:
+    server = Server(("/opt/python", "-m", "hostup_mcp"), Path("/c"), Path("/k"))
+    assert launch_of("zed", snippet("zed", server, "stdio").text, {}) == Launch(
+        "/opt/python", ["-m", "hostup_mcp", "--config", "/c"], {"HOSTUP_API_KEY_FILE": "/k"}
+    )
+    assert snippet("stdio", server, "stdio").text == (
+        "/opt/python -m hostup_mcp --api-key-file /k --config /c"
+    )
+
+
 def test_the_usual_address_of_a_server_over_http() -> None:
     assert json.loads(printed("http"))["url"] == DEFAULT_URL == "http://127.0.0.1:8765/mcp"
 
@@ -202,7 +230,7 @@ def test_claude_codes_other_command_holds_the_same_entry() -> None:
 @pytest.mark.parametrize("client", [*EDITORS, "stdio"])
 def test_an_odd_path_of_the_program_survives(client: str) -> None:
     odd = "/opt/tab\t \x7f \U0001f600 " + ODD
-    server = Server(f"{odd}/hostup-mcp", ("--config", f"{odd}/c"), Path(odd) / "key")
+    server = Server((f"{odd}/hostup-mcp",), Path(odd) / "c", Path(odd) / "key")
     launch = launch_of(client, snippet(client, server, "stdio").text, {})
     assert launch.command == f"{odd}/hostup-mcp"
     assert launch.arguments[-2:] == ["--config", f"{odd}/c"]
@@ -211,14 +239,14 @@ def test_an_odd_path_of_the_program_survives(client: str) -> None:
 
 
 def test_a_dollar_in_a_path_is_remarked_where_the_client_may_read_it() -> None:
-    server = Server("/opt/$x/hostup-mcp")
+    server = Server(("/opt/$x/hostup-mcp",))
     assert any("$" in hint for hint in snippet("gemini-cli", server, "stdio").hints)
     assert not any("A $" in hint for hint in snippet("zed", server, "stdio").hints)
 
 
 def test_a_path_that_no_settings_can_hold_is_refused() -> None:
     with pytest.raises(UnsupportedClient, match="not valid UTF-8"):
-        snippet("cursor", Server("/opt/\udcff/hostup-mcp"), "stdio")
+        snippet("cursor", Server(("/opt/\udcff/hostup-mcp",)), "stdio")
 
 
 @pytest.mark.parametrize(
@@ -232,6 +260,7 @@ def test_a_path_that_no_settings_can_hold_is_refused() -> None:
         (["http", "--url", "x.example"], "not the address of a server"),
         (["http", "--url", ""], "not the address of a server"),
         (["http", "--url", "http://[x/mcp"], "not the address of a server"),
+        (["http", "--url", "http://x.example:99999/mcp"], "not the address of a server"),
         (["stdio", "--transport", "http"], "Try: client-config http"),
         (["cursor", "--config", "/nonexistent"], "/nonexistent is not a file"),
     ],

@@ -66,9 +66,13 @@ def _write_beside(path: Path) -> None:
     folder = path.parent
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
-    with tempfile.TemporaryFile(dir=folder) as file:
-        file.write(bytes(4096))
-        file.flush()
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(4096))
+            file.flush()
+    except OSError as error:
+        reason = f"nothing can be written to {folder}: {error.strerror}"
+        raise JournalError(path, reason) from None
 
 
 def _open(path: Path) -> sqlite3.Connection:
