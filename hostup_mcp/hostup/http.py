@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Protocol, cast
@@ -63,17 +63,7 @@ class HttpTransport:
     Redirects are not followed, so the key in the headers reaches no other origin.
     """
 
-    def __init__(
-        self, origin: str, timeouts: Timeouts, heard: Callable[[Reply], None] | None = None
-    ) -> None:
-        """A transport that is not connected yet.
-
-        Args:
-            origin: where requests go.
-            timeouts: limits of each.
-            heard: told of every reply as it came, also of those that are errors.
-        """
-        self._heard = heard
+    def __init__(self, origin: str, timeouts: Timeouts) -> None:
         self._origin = origin.rstrip("/")
         self._timeouts = timeouts
         self._client: httpx.AsyncClient | None = None
@@ -185,14 +175,11 @@ class HttpTransport:
             if _has_more(response):
                 # What follows a reply belongs to no request of ours; the next must not get it.
                 await cast("_Stream", response.extensions["network_stream"]).aclose()
-            reply = Reply(
+            return Reply(
                 status=response.status_code,
                 headers={name.lower(): value for name, value in response.headers.items()},
                 body=bytes(body),
             )
-            if self._heard is not None:
-                self._heard(reply)
-            return reply
 
 
 class _Stream(Protocol):
