@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import ceil
 from typing import Final, Literal
 
 import mcp_types as types
@@ -16,7 +17,7 @@ from pydantic import BaseModel
 from hostup_mcp.execution.database import JournalError
 from hostup_mcp.execution.faults import CHECK_BEFORE_REPEAT, Fault
 from hostup_mcp.execution.job import Job
-from hostup_mcp.execution.records import Claim, Completed, Ended, Execution, Sent
+from hostup_mcp.execution.records import Claim, Completed, Ended, Execution, Output, Sent
 from hostup_mcp.hostup.errors import HostUpError
 from hostup_mcp.hostup.models import OperatingSystem, Vps, VpsPage
 from hostup_mcp.output.clean import encodable, encodable_json, one_line
@@ -29,6 +30,8 @@ from hostup_mcp.tools import ExecResult, VpsList, VpsSummary
 _SENTENCE_MAX: Final = 1000
 _FACT_MAX: Final = 4096
 _NAME_MAX: Final = 255
+_HELD_UP_SECONDS: Final = 1.0
+"""Turns that come sooner are the usual pace."""
 
 _UNANSWERED: Final = Fault(
     "hostup_unanswered",
@@ -52,7 +55,7 @@ def error(
     return _result("\n".join(lines), None, is_error=True)
 
 
-def request_failed(fault: HostUpError | JournalError) -> types.CallToolResult:
+def request_failed(fault: HostUpError | JournalError | Fault) -> types.CallToolResult:
     """The error result for a request to HostUp, or to the journal, that failed."""
     return error(fault.code, fault.message, fault.advice)
 
@@ -120,6 +123,7 @@ class Telling:
         view: what the caller wants to see of a result.
         window_bytes: how much of each stream is shown by itself.
         notes: sentences that come first.
+        held_up_seconds: for how long no request may go to HostUp.
     """
 
     elapsed: float
@@ -127,10 +131,16 @@ class Telling:
     view: View
     window_bytes: int
     notes: tuple[str, ...] = ()
+    held_up_seconds: float = 0.0
 
 
-def execution(job: Job, telling: Telling) -> types.CallToolResult:
+def execution(job: Job, output: Output, telling: Telling) -> types.CallToolResult:
     """The result of a command, finished or not, or the error that stands in its place.
+
+    Args:
+        job: the command.
+        output: what it wrote, if it is over.
+        telling: what else the answer is made from.
 
     Raises:
         PatternError: the pattern of the view cannot be used.
@@ -138,7 +148,7 @@ def execution(job: Job, telling: Telling) -> types.CallToolResult:
     record = job.execution
     match record.state:
         case Completed() as state if state.is_prepared:
-            return _completed(record, state, telling)
+            return _completed(record, state, output, telling)
         case Ended() as state:
             return _ended(record, state, telling.notes)
         case _ if job.problem is not None:
@@ -189,9 +199,11 @@ def repeat_note(claim: Claim, record: Execution) -> tuple[str, ...]:
     return ()
 
 
-def _completed(record: Execution, state: Completed, telling: Telling) -> types.CallToolResult:
+def _completed(
+    record: Execution, state: Completed, output: Output, telling: Telling
+) -> types.CallToolResult:
     out, err = (
-        show(name, state, telling.view, telling.window_bytes, record.exec_id)
+        show(name, output, telling.view, telling.window_bytes, record.exec_id)
         for name in ("stdout", "stderr")
     )
     notes = (*telling.notes, *_dropped(state), *out.notes, *err.notes)
@@ -244,6 +256,12 @@ def _dropped(state: Completed) -> tuple[str, ...]:
 
 def _running(record: Execution, telling: Telling) -> types.CallToolResult:
     seconds, why = telling.again
+    notes = telling.notes
+    if telling.held_up_seconds > _HELD_UP_SECONDS:
+        held = ceil(telling.held_up_seconds)
+        notes = (*notes, f"HostUp's rate limit lets nothing be asked or sent for {held} s more")
+        if held > seconds:
+            seconds, why = held, "HostUp's rate limit holds until then"
     result = ExecResult(
         status="running",
         exec_id=record.exec_id,
@@ -259,7 +277,7 @@ def _running(record: Execution, telling: Telling) -> types.CallToolResult:
         stdout_bytes=0,
         stderr_bytes=0,
         next_offset=None,
-        notes=telling.notes,
+        notes=notes,
         elapsed_seconds=round(telling.elapsed, 3),
         next_poll_seconds=seconds,
     )
@@ -269,7 +287,7 @@ def _running(record: Execution, telling: Telling) -> types.CallToolResult:
         "before the end. vps_exec_result with this exec_id waits for it; next_poll_seconds: "
         f"{seconds} ({why})",
         *_identity(result),
-        *(f"note: {note}" for note in telling.notes),
+        *(f"note: {note}" for note in notes),
     ]
     return _result("\n".join(lines), result)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from hostup_mcp.execution.records import Completed, Stream
+from hostup_mcp.execution.records import Output, Stream
 from hostup_mcp.hostup.agent import CAPTURE_MAX_BYTES
 from hostup_mcp.output.window import Part, last_lines, read_from, window
 from hostup_mcp.tools import VpsExecResultArguments
@@ -78,12 +78,12 @@ class Shown:
     notes: tuple[str, ...]
 
 
-def show(name: StreamName, state: Completed, view: View, window_bytes: int, exec_id: str) -> Shown:
+def show(name: StreamName, output: Output, view: View, window_bytes: int, exec_id: str) -> Shown:
     """One stream of a result, as the view wants it.
 
     Args:
         name: of the stream.
-        state: the result, prepared.
+        output: the result, prepared.
         view: what is wanted.
         window_bytes: the usual amount of a stream, half from each end.
         exec_id: for the call that gets the rest.
@@ -91,7 +91,7 @@ def show(name: StreamName, state: Completed, view: View, window_bytes: int, exec
     Raises:
         PatternError: RE2 does not accept the pattern of `view.grep`.
     """
-    stream = state.stdout if name == "stdout" else state.stderr
+    stream = output.stdout if name == "stdout" else output.stderr
     notes = [f"{name}: {note}" for note in _about(stream)]
     if name not in view.streams:
         size = len(stream.text.encode("utf-8", "replace"))

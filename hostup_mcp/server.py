@@ -24,8 +24,10 @@ from pydantic import BaseModel, ValidationError
 from hostup_mcp import answers
 from hostup_mcp.clients import budget_seconds
 from hostup_mcp.execution.database import JournalError
+from hostup_mcp.execution.faults import PID_UNKNOWN
 from hostup_mcp.execution.job import START_SECONDS, Job
 from hostup_mcp.execution.journal import KeyConflict
+from hostup_mcp.execution.records import LOCAL
 from hostup_mcp.execution.runner import Order, Runner
 from hostup_mcp.hostup.client import HostUpClient
 from hostup_mcp.hostup.errors import HostUpError, TimedOut
@@ -36,6 +38,7 @@ from hostup_mcp.policy.judge import Refusal
 from hostup_mcp.policy.policies import Policies
 from hostup_mcp.progress import Send, reporting
 from hostup_mcp.reading import View
+from hostup_mcp.receipts import Receipts
 from hostup_mcp.tools import (
     WAIT_MAX_SECONDS,
     ListVpsArguments,
@@ -83,10 +86,12 @@ class Caller:
     Attributes:
         send: sends progress to it.
         client_name: the name in its `clientInfo`; None if it gave none.
+        principal: on whose behalf: what one principal started, no other is told of.
     """
 
     send: Send
     client_name: str | None = None
+    principal: str = LOCAL
 
 
 class ArgumentError(Exception):
@@ -97,7 +102,12 @@ class ToolService:
     """The tools' behaviour, apart from the protocol."""
 
     def __init__(
-        self, client: HostUpClient, runner: Runner, policies: Policies, limits: CallLimits
+        self,
+        client: HostUpClient,
+        runner: Runner,
+        policies: Policies,
+        limits: CallLimits,
+        receipts: Receipts | None = None,
     ) -> None:
         """The service.
 
@@ -106,12 +116,14 @@ class ToolService:
             runner: runs commands and finds results.
             policies: what may be run.
             limits: how much is shown, and how long a call may wait.
+            receipts: tells when an answer went out; None if every answer counts as told.
         """
         self._client = client
         self._runner = runner
         self._policies = policies
         self._inventory = Inventory(client)
         self._limits = limits
+        self._receipts = receipts
         self._calls: dict[str, Callable[[_Arguments, Caller], Awaitable[types.CallToolResult]]] = {
             "list_vps": self._list_vps,
             "vps_exec": self._vps_exec,
@@ -198,7 +210,7 @@ class ToolService:
         if isinstance(verdict, Refusal):
             return answers.refused(verdict, command)
         key = wanted.idempotency_key or None
-        return Order(vps_id, verdict, key, machine.service_status)
+        return Order(vps_id, verdict, key, machine.service_status, caller.principal)
 
     def _budget(self, caller: Caller, wait_seconds: float) -> float:
         return budget_seconds(caller.client_name, wait_seconds, self._limits.client_seconds)
@@ -229,7 +241,7 @@ class ToolService:
             raise ArgumentError("tail_lines goes without offset and without grep.")
         view = View.of(wanted)
         if wanted.exec_id:
-            execution = await self._runner.get(wanted.exec_id)
+            execution = await self._runner.get(wanted.exec_id, caller.principal)
             if execution is None:
                 return answers.error(
                     "exec_id_unknown",
@@ -240,7 +252,10 @@ class ToolService:
                 raise ArgumentError("exec_id belongs to another vps_id or pid: give exec_id alone.")
             job = await self._runner.resume(execution)
         elif wanted.vps_id and wanted.pid:
-            job = await self._runner.follow(wanted.vps_id, wanted.pid)
+            followed = await self._runner.follow(wanted.vps_id, wanted.pid, caller.principal)
+            if followed is None:
+                return answers.request_failed(PID_UNKNOWN)
+            job = followed
         else:
             raise ArgumentError("exec_id is required, or vps_id and pid together.")
         return await self._answer(job, wanted.wait_seconds, caller, view=view, ask_now=True)
@@ -270,9 +285,15 @@ class ToolService:
             view=view or View(),
             window_bytes=self._limits.window_bytes,
             notes=notes,
+            held_up_seconds=self._client.waiting_seconds,
         )
-        answer = await anyio.to_thread.run_sync(answers.execution, job, telling)
-        await self._runner.told(job.execution)
+        async with self._runner.output(job.execution) as output:
+            answer = await anyio.to_thread.run_sync(answers.execution, job, output, telling)
+        if self._receipts is None:
+            await self._runner.told(job.execution)
+        else:
+            ended = job.execution
+            self._receipts.expect(ended.exec_id, lambda: self._runner.was_told(ended))
         return answer
 
 

@@ -1,7 +1,7 @@
 """Serving MCP: stdio.
 
-stdout belongs to the protocol; the SDK points file descriptor 1 at stderr while it serves, so a
-stray print cannot reach the wire.
+stdout belongs to the protocol; file descriptor 1 points at stderr meanwhile (`wire`), so a stray
+print cannot reach a client.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ from hostup_mcp.hostup.client import HostUpClient
 from hostup_mcp.hostup.http import HttpTransport, Timeouts
 from hostup_mcp.hostup.pacer import Pacer
 from hostup_mcp.policy.policies import Policies
+from hostup_mcp.receipts import Receipts
 from hostup_mcp.server import CallLimits, ToolService, build
+from hostup_mcp.wire import stdout_wire
 
 _logger = logging.getLogger(__name__)
 
@@ -82,15 +84,17 @@ async def _serve(
     limits = CallLimits(settings.output.window_bytes, settings.server.client_timeout_seconds)
     async with anyio.create_task_group() as tasks:
         runner = _runner(settings, client, journal, tasks)
-        service = ToolService(client, runner, policies, limits)
+        receipts = Receipts()
+        service = ToolService(client, runner, policies, limits, receipts)
         server = build(service, policies)
         if key is not None:
             tasks.start_soon(runner.reap_leftovers)
         if sys.platform != "win32":
             tasks.start_soon(_stop_on_signal, runner, journal)
         try:
-            async with stdio_server() as (receive, send):
-                await server.run(receive, send, server.create_initialization_options())
+            with stdout_wire(receipts) as stdout:
+                async with stdio_server(stdout=stdout) as (receive, send):
+                    await server.run(receive, send, server.create_initialization_options())
         finally:
             await runner.aclose()
         tasks.cancel_scope.cancel()

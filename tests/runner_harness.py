@@ -17,8 +17,10 @@ import mcp_types as types
 from pydantic import SecretStr
 
 from hostup_mcp.execution.database import JournalError
+from hostup_mcp.execution.job import Job
 from hostup_mcp.execution.journal import Journal, Repeats
 from hostup_mcp.execution.polling import Patience
+from hostup_mcp.execution.records import LOCAL, Completed, Execution
 from hostup_mcp.execution.runner import Order, Runner
 from hostup_mcp.execution.schedule import Schedule
 from hostup_mcp.hostup.client import HostUpClient
@@ -66,9 +68,9 @@ REPEATS = Repeats()
 PATIENCE = Patience(lost_after=1.0, retry_after_longest=3.0, start=3.0)
 
 
-def client_of(url: str) -> HostUpClient:
+def client_of(url: str, longest_wait: float = 3.0) -> HostUpClient:
     http = HttpTransport(url, Timeouts(read=2, total=5))
-    return HostUpClient(http, SecretStr(KEY), Pacer(longest=3.0))
+    return HostUpClient(http, SecretStr(KEY), Pacer(longest=longest_wait))
 
 
 @asynccontextmanager
@@ -128,9 +130,11 @@ class Tools:
 
     service: ToolService
     client_name: str | None
+    principal: str = LOCAL
 
     async def call(self, name: str, **arguments: Any) -> types.CallToolResult:
-        return await self.service.call(name, arguments, Caller(_send_nothing, self.client_name))
+        caller = Caller(_send_nothing, self.client_name, self.principal)
+        return await self.service.call(name, arguments, caller)
 
     async def exec(self, command: str = "uptime", **more: Any) -> types.CallToolResult:
         return await self.call("vps_exec", **{"vps_id": VPS, "command": command, **more})
@@ -143,13 +147,34 @@ async def tools(
     *,
     client_name: str | None = "claude-ai",
     repeats: Repeats | None = REPEATS,
+    longest_wait: float = 3.0,
     **more: Any,
 ) -> AsyncGenerator[Tools]:
     """The tools in this process, with the settings' defaults for repeats."""
-    client = client_of(api.url)
+    client = client_of(api.url, longest_wait)
     async with running(api, journal, repeats=repeats, client=client, **more) as runner:
         service = ToolService(client, runner, Policies(PolicyData()), CallLimits())
         yield Tools(service, client_name)
+
+
+async def followed(runner: Runner, pid: int) -> Job:
+    """The job of a command that is asked for by its pid."""
+    job = await runner.follow(VPS, pid)
+    assert job is not None
+    return job
+
+
+def wrote(journal: Journal, execution: Execution) -> str:
+    """The stdout of a command that has ended."""
+    assert isinstance(execution.state, Completed)
+    return journal.output(execution).stdout.text
+
+
+async def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for what happens in another task or thread, which has no event for it."""
+    with anyio.fail_after(20):
+        while not condition():  # noqa: ASYNC110 - see above
+            await anyio.sleep(0.01)
 
 
 def polls(api: ScriptedApi) -> int:

@@ -31,6 +31,7 @@ class Received:
     path: str
     headers: Mapping[str, str]
     body: bytes
+    client_port: int = 0
 
 
 def json_answer(document: object, status: int = 200, **headers: str) -> Answer:
@@ -90,7 +91,11 @@ class ScriptedApi:
             def handle_any(self) -> None:
                 length = int(self.headers.get("content-length", "0"))
                 received = Received(
-                    self.command, self.path, dict(self.headers), self.rfile.read(length)
+                    self.command,
+                    self.path,
+                    dict(self.headers),
+                    self.rfile.read(length),
+                    self.client_address[1],
                 )
                 if api.describes_machines and (machine := _MACHINE.fullmatch(self.path)):
                     answer = json_answer(

@@ -127,6 +127,13 @@ class RawClient:
         self._errlog.seek(0)
         return self._process.returncode, out, self._errlog.read()
 
+    def leave(self) -> None:
+        """Go away without reading what is still to come, and wait for the server to end."""
+        for stream in (self._process.stdin, self._process.stdout):
+            assert stream
+            stream.close()
+        self._process.wait(timeout=10)
+
     def kill(self) -> None:
         self._process.kill()
         self._process.communicate()

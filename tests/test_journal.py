@@ -16,7 +16,7 @@ from hostup_mcp.execution.database import (
     JournalError,
 )
 from hostup_mcp.execution.journal import Journal, Repeats
-from hostup_mcp.execution.records import Completed, Ended, Intended, Running, Sent, Stream
+from hostup_mcp.execution.records import Completed, Ended, Intended, Output, Running, Sent, Stream
 
 VPS = "vps_1"
 
@@ -50,7 +50,8 @@ def test_a_whole_life_is_read_again_after_each_step(path: Path) -> None:
     execution = journal.complete(
         execution, exit_code=3, signal=None, stdout=Stream("o"), stderr=Stream("e")
     )
-    assert execution.state == Completed(1001.0, 1005.0, 42, 3, None, Stream("o"), Stream("e"))
+    assert execution.state == Completed(1001.0, 1005.0, 42, 3, None, 2, is_prepared=False)
+    assert journal.output(execution) == Output(Stream("o"), Stream("e"))
     assert reread() == execution
     assert journal.find(VPS, 42) == execution
     journal.close()
@@ -70,7 +71,7 @@ def test_any_output_survives(
     found = journal.get(execution.exec_id)
     assert found
     assert isinstance(found.state, Completed)
-    assert (found.state.stdout.text, found.state.stderr.text) == (text, text)
+    assert journal.output(found) == Output(Stream(text), Stream(text))
     assert found.state.exit_code == code
     journal.close()
 
@@ -177,7 +178,8 @@ def test_a_journal_of_an_earlier_version_is_read_and_goes_on(path: Path, version
         journal = Journal(path)
         found = journal.get("exec_old")
         assert found
-        assert found.state == Completed(1.0, 2.0, 7, 0, None, Stream("out"), Stream(""))
+        assert found.state == Completed(1.0, 2.0, 7, 0, None, 3, is_prepared=False)
+        assert journal.output(found) == Output(Stream("out"), Stream(""))
         assert (found.policy, found.read_at) == ("p@0" if version > 1 else "", None)
         again = journal.intend(VPS, "uptime", "p@0", repeats=Repeats(60), key=None)
         assert again.claim in ("new", "repeat")

@@ -12,7 +12,7 @@ import pytest
 
 from hostup_mcp.execution.journal import Journal
 from hostup_mcp.execution.owner import current_owner
-from hostup_mcp.execution.records import Completed, Ended, Execution, Running, Stream
+from hostup_mcp.execution.records import Ended, Execution, Running, Stream
 from hostup_mcp.execution.runner import Runner
 from hostup_mcp.execution.schedule import Schedule
 from tests.runner_harness import (
@@ -25,6 +25,8 @@ from tests.runner_harness import (
     polls,
     processes,
     running,
+    wait_until,
+    wrote,
 )
 from tests.scripted_api import Answer, ScriptedApi, json_answer, problem
 
@@ -77,15 +79,8 @@ def started(journal: Journal, owner: str, lease_seconds: float) -> Execution:
     return journal.mark_running(sent, 7, lease_seconds)
 
 
-def assert_has_result(execution: Execution) -> None:
-    assert isinstance(execution.state, Completed)
-    assert execution.state.stdout.text == "out"
-
-
-async def wait_until(condition: Callable[[], bool]) -> None:
-    with anyio.fail_after(20):
-        while not condition():  # noqa: ASYNC110 - what is waited for is in another thread
-            await anyio.sleep(0.01)
+def assert_has_result(journal: Journal, execution: Execution) -> None:
+    assert wrote(journal, execution) == "out"
 
 
 # ------------------------------------------------------------------ the journal's part
@@ -99,7 +94,8 @@ def test_a_lease_is_one_processes_until_it_ends(
         record = started(one, "1:a", 60)
         ACTING.set("2:b")
         assert not other.lease(record, 60)
-        assert not other.lease(other.foreign(VPS, 7, 60)[0], 60)
+        assert other.foreign(VPS, 7, 60) == (record, False)
+        assert other.foreign(VPS, 7, 60, "another principal") is None
         clock.ahead = 61
         assert other.lease(record, 60)
         ACTING.set("1:a")
@@ -150,7 +146,7 @@ async def test_two_processes_share_one_poller_and_both_have_the_result(
                 assert len(found) == 2
                 for execution in (*found, journals[1].get(job.execution.exec_id)):
                     assert execution
-                    assert_has_result(execution)
+                    assert_has_result(journals[0], execution)
                 asked = polls(scripted)
                 assert asked == round_number % 3 + 1, "nobody asked beside the holder of the lease"
 
@@ -170,7 +166,7 @@ async def test_a_live_holder_is_waited_for_and_a_dead_one_replaced_at_once(
             process.kill()
             process.wait()
             await job.wait(20)
-            assert_has_result(job.execution)
+            assert_has_result(journal, job.execution)
     assert polls(scripted) == 1
 
 
@@ -187,7 +183,7 @@ async def test_a_holder_that_hangs_is_replaced_when_its_lease_ends(
             assert polls(scripted) == 0
             clock.ahead = 61
             await job.wait(20)
-            assert_has_result(job.execution)
+            assert_has_result(journals[0], job.execution)
             found = journals[0].get(record.exec_id)
             assert found
             assert found.owner == ME
@@ -218,8 +214,8 @@ async def test_a_holder_whose_lease_ended_while_it_slept_leaves_it_to_the_new_on
             await taken.wait(20)
             now = GONE
             await job.wait(20)
-            assert_has_result(taken.execution)
-            assert_has_result(job.execution)
+            assert_has_result(journals[0], taken.execution)
+            assert_has_result(journals[0], job.execution)
     assert job.polls == 2, "the second question was counted, and not asked"
     assert polls(scripted) == 1 + taken.polls
 
@@ -256,6 +252,6 @@ async def test_a_result_that_another_process_puts_on_disk_reaches_who_waits(
             out = Stream("out")
             journals[0].complete(record, exit_code=0, signal=None, stdout=out, stderr=Stream(""))
             await job.wait(20)
-            assert_has_result(job.execution)
+            assert_has_result(journals[0], job.execution)
             assert job.execution.state == (await runner.shown(job.execution)).state, "prepared"
     assert polls(scripted) == 0

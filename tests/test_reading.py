@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hostup_mcp.execution.journal import Journal
-from hostup_mcp.execution.records import Completed, Stream
+from hostup_mcp.execution.records import Output, Stream
 from hostup_mcp.output.search import PatternError
 from hostup_mcp.output.window import MAX_PART_BYTES
 from hostup_mcp.reading import Shown, View, show
@@ -22,9 +22,9 @@ LINES = "".join(f"line {number}\n" for number in range(1, 5001))
 WINDOW = 16_384
 
 
-def completed(stdout: str = "", stderr: str = "", **more: object) -> Completed:
+def completed(stdout: str = "", stderr: str = "", **more: object) -> Output:
     out = Stream(stdout, changes={}, **more)  # type: ignore[arg-type]
-    return Completed(1.0, 2.0, 7, 0, None, out, Stream(stderr, changes={}))
+    return Output(out, Stream(stderr, changes={}))
 
 
 def shown(stdout: str, **wanted: object) -> Shown:

@@ -21,11 +21,14 @@ from tests.runner_harness import (
     VPS,
     another_process,
     flow,
+    followed,
     order,
     polls,
     processes,
     running,
     tools,
+    wait_until,
+    wrote,
 )
 from tests.scripted_api import Answer, Received, ScriptedApi, json_answer, problem
 from tests.stdio_client import (
@@ -62,12 +65,6 @@ def after_boot(uptime: object, poll: Callable[[], Answer] = lambda: DONE) -> Cal
         return flow(poll)(request)
 
     return script
-
-
-async def wait_until(condition: Callable[[], bool]) -> None:
-    with anyio.fail_after(20):
-        while not condition():  # noqa: ASYNC110 - what is waited for is in another thread
-            await anyio.sleep(0.01)
 
 
 async def resumed(runner: Runner, record: Execution) -> Job:
@@ -167,8 +164,7 @@ async def test_a_pid_that_another_command_got_gives_its_result_to_that_one(
         now = GONE
         await newer.wait(20)
         await older.wait(20)
-    assert isinstance(newer.execution.state, Completed)
-    assert newer.execution.state.stdout.text == "the newer one's"
+    assert wrote(journal, newer.execution) == "the newer one's"
     assert isinstance(older.execution.state, Ended)
     assert older.execution.state.code == "pid_reused"
     found = journal.get(older.execution.exec_id)
@@ -194,8 +190,7 @@ async def test_a_late_result_goes_to_the_newer_command_in_every_order(
         await newer.wait(20)
     assert isinstance(older.execution.state, Ended)
     assert older.execution.state.code == "pid_reused"
-    assert isinstance(newer.execution.state, Completed)
-    assert newer.execution.state.stdout.text == "newer"
+    assert wrote(journal, newer.execution) == "newer"
 
 
 async def test_a_lost_command_never_shows_what_its_pid_gives_later(
@@ -220,7 +215,7 @@ async def test_a_lost_command_never_shows_what_its_pid_gives_later(
             now = DONE
             await newer.wait(20)
         assert isinstance(newer.execution.state, Completed)
-        assert (await runner.follow(VPS, 7)).execution.exec_id == newer.execution.exec_id
+        assert (await followed(runner, 7)).execution.exec_id == newer.execution.exec_id
 
 
 # ------------------------------------------------------------------ leftovers

@@ -90,6 +90,25 @@ def test_an_execution_that_certainly_did_not_run_gives_its_key_back(journal: Jou
 
 # ------------------------------------------------------------------ repeats, on disk
 
+
+def test_one_that_still_runs_counts_though_a_newer_one_was_read(journal: Journal) -> None:
+    _, older = ordered(journal, key="a")
+    run(journal, older, pid=7)
+    _, newer = ordered(journal, key="b")
+    journal.mark_read(complete(journal, run(journal, newer, pid=8)))
+    claim, found = ordered(journal, repeats=Repeats(900))
+    assert (claim, found.exec_id) == ("repeat", older.exec_id)
+
+
+def test_an_order_in_full_knowledge_ends_the_doubt_of_an_earlier_one(journal: Journal) -> None:
+    _, doubtful = ordered(journal)
+    end(journal, journal.mark_sent(doubtful), "unknown")
+    assert ordered(journal, repeats=Repeats(900))[0] == "unclear"
+    _, newer = ordered(journal, key="b")
+    journal.mark_read(complete(journal, run(journal, newer)))
+    assert ordered(journal, repeats=Repeats(900))[0] == "new"
+
+
 Life = Callable[[Journal, Execution], Execution]
 LIVES: dict[str, tuple[Life, str]] = {
     "intended": (lambda _, record: record, "repeat"),

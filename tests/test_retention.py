@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from hostup_mcp.execution.journal import Journal
-from hostup_mcp.execution.records import Completed, Execution, Running, Stream
+from hostup_mcp.execution.records import Completed, Execution, Output, Running, Stream
 from hostup_mcp.execution.retention import Retention, purge
 from tests.runner_harness import KEY, VPS, flow, order, running, tools
 from tests.scripted_api import ScriptedApi, json_answer
@@ -52,7 +52,8 @@ def result(journal: Journal, out: str, pid: int = 7) -> Execution:
     done = journal.complete(
         begin(journal, pid), exit_code=0, signal=None, stdout=Stream(out), stderr=Stream("err")
     )
-    return journal.show_as(done, Stream(out, changes={}), Stream("err", changes={}), keep_raw=False)
+    shown = Output(Stream(out, changes={}), Stream("err", changes={}))
+    return journal.show_as(done, shown, keep_raw=False)
 
 
 def output(journal: Journal, record: Execution) -> tuple[str, float | None] | None:
@@ -61,7 +62,8 @@ def output(journal: Journal, record: Execution) -> tuple[str, float | None] | No
     if found is None:
         return None
     assert isinstance(found.state, Completed)
-    return found.state.stdout.text + found.state.stderr.text, found.state.dropped_at
+    left = journal.output(found)
+    return left.stdout.text + left.stderr.text, found.state.dropped_at
 
 
 def on_disk(journal: Journal) -> bytes:
@@ -108,8 +110,8 @@ def test_output_as_it_came_counts_too(kept: Journal, clock: Clock) -> None:
     done = kept.complete(
         begin(kept), exit_code=0, signal=None, stdout=Stream("x" * 600_000), stderr=Stream("")
     )
-    shown = Stream("short", changes={"escapes": 1})
-    kept.show_as(done, shown, Stream("", changes={}), keep_raw=True)
+    shown = Output(Stream("short", changes={"escapes": 1}), Stream("", changes={}))
+    kept.show_as(done, shown, keep_raw=True)
     assert purge(kept.database, Retention(mebibytes=0.5), clock.now) == 1
     assert output(kept, done) == ("", clock.now)
 

@@ -14,8 +14,18 @@ from hostup_mcp.execution.records import (
     Running,
 )
 from hostup_mcp.policy.emit import PROLOGUE
-from tests.runner_harness import DONE, VPS, flow, order, running
-from tests.scripted_api import Answer, ScriptedApi, json_answer, problem
+from tests.runner_harness import (
+    DONE,
+    VPS,
+    flow,
+    followed,
+    order,
+    running,
+    tools,
+    wrote,
+)
+from tests.scripted_api import Answer, Received, ScriptedApi, json_answer, problem
+from tests.stdio_client import facts, text
 
 
 def _sent(body: str) -> bytes:
@@ -63,8 +73,7 @@ async def test_closing_lets_a_request_under_way_end_and_keeps_its_result(
             await anyio.sleep(0.01)
     found = journal.get(job.execution.exec_id)
     assert found
-    assert isinstance(found.state, Completed)
-    assert found.state.stdout.text == "out"
+    assert wrote(journal, found) == "out"
 
 
 async def test_closing_does_not_wait_for_a_command_that_goes_on(
@@ -128,15 +137,15 @@ async def test_a_foreign_result_is_kept_and_a_wrong_guess_leaves_no_trace(
     answers = iter([json_answer(problem(404, "not_found"), 404), DONE])
     scripted.script = flow(lambda: next(answers))
     async with running(scripted, journal) as runner:
-        wrong = await runner.follow(VPS, 99)
+        wrong = await followed(runner, 99)
         await wrong.wait(5)
         assert wrong.problem
         assert wrong.problem.code == "pid_unknown"
         assert journal.find(VPS, 99) is None
-        job = await runner.follow(VPS, 99)
+        job = await followed(runner, 99)
         await job.wait(5)
         assert isinstance(job.execution.state, Completed)
-        again = await runner.follow(VPS, 99)
+        again = await followed(runner, 99)
         assert again.execution == job.execution == journal.find(VPS, 99)
 
 
@@ -150,7 +159,7 @@ async def test_many_who_ask_for_one_foreign_pid_share_one_poller(
     async with running(scripted, journal) as runner:
 
         async def ask() -> None:
-            job = await runner.follow(VPS, 99)
+            job = await followed(runner, 99)
             await job.wait(5)
             found.append(job.execution)
 
@@ -220,6 +229,67 @@ async def test_a_retry_after_of_a_day_is_obeyed_only_up_to_the_limit(
         job, _ = await runner.start(order())
         await job.wait(6)
     assert isinstance(job.execution.state, Completed)
+
+
+async def test_a_reply_that_cannot_be_read_may_have_held_the_result(
+    scripted: ScriptedApi, journal: Journal
+) -> None:
+    replies = iter([Answer(200, b"{"), *[json_answer(problem(404, "not_found"), 404)] * 100])
+    scripted.script = flow(lambda: next(replies))
+    async with running(scripted, journal) as runner:
+        job, _ = await runner.start(order())
+        await job.wait(10)
+    assert isinstance(job.execution.state, Ended)
+    assert job.execution.state.kind == "lost"
+    assert job.execution.state.message.startswith("The command ended, and its output was lost on")
+
+
+async def test_a_rate_limit_that_others_met_is_named_to_who_must_wait(
+    scripted: ScriptedApi, journal: Journal
+) -> None:
+    limited = json_answer(problem(429, "rate_limited"), 429, Retry_After="30")
+    replies = iter([limited])
+    scripted.script = flow(lambda: next(replies, DONE))
+    async with tools(scripted, journal, longest_wait=60) as agent:
+        held = await agent.exec("df -h", wait_seconds=2)
+        assert text(held).startswith("hostup_rate_limited: ")
+        told = await agent.exec(wait_seconds=0)
+        assert facts(told)["status"] == "running"
+        assert facts(told)["next_poll_seconds"] >= 20
+        assert "HostUp's rate limit lets nothing be asked or sent for" in text(told)
+        assert any("rate limit" in note for note in facts(told)["notes"])
+
+
+async def test_an_execution_has_a_connection_to_itself_and_each_later_poll_a_new_one(
+    scripted: ScriptedApi, journal: Journal
+) -> None:
+    replies = iter([json_answer({"exited": False})] * 2)
+    scripted.script = flow(lambda: next(replies, DONE))
+    async with tools(scripted, journal) as agent:
+        facts(await agent.exec())
+    probe, start, *asked = (request.client_port for request in scripted.received)
+    assert probe == start == asked[0]
+    assert len({*asked}) == len(asked) == 3
+
+
+async def test_a_connection_that_met_anything_but_success_is_not_used_again(
+    scripted: ScriptedApi, journal: Journal
+) -> None:
+    limited = json_answer(problem(429, "rate_limited"), 429, Retry_After="1")
+    starts = iter([limited])
+
+    def script(request: Received) -> Answer:
+        if request.method == "POST":
+            return next(starts, json_answer({"pid": 7}))
+        return flow()(request)
+
+    scripted.script = script
+    async with running(scripted, journal) as runner:
+        job, _ = await runner.start(order())
+        await job.wait(8)
+    assert isinstance(job.execution.state, Completed)
+    first, second = (r.client_port for r in scripted.received if r.method == "POST")
+    assert first != second
 
 
 async def test_a_reason_that_cannot_be_encoded_is_no_crash(

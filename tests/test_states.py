@@ -26,7 +26,7 @@ from hypothesis.stateful import (
 )
 
 from hostup_mcp.execution.database import Database
-from hostup_mcp.execution.journal import GONE_FOR_GOOD, Journal, KeyConflict, Repeats
+from hostup_mcp.execution.journal import Journal, KeyConflict, Repeats
 from hostup_mcp.execution.records import (
     COMES_FROM,
     Completed,
@@ -34,11 +34,13 @@ from hostup_mcp.execution.records import (
     EndKind,
     Execution,
     Intended,
+    Output,
     Running,
     Sent,
     StateName,
     Stream,
 )
+from hostup_mcp.execution.table import GONE_FOR_GOOD
 
 WINDOW: Final = 50.0
 OVER: Final = ("completed", "not_started", "unknown", "lost")
@@ -340,7 +342,8 @@ class Lives(RuleBasedStateMachine):
                 record = journal.get(known.exec_id)
                 assert record
                 shown = Stream(f"shown {known.text}".replace("\ud800", "?"), changes={"x": 1})
-                journal.show_as(record, shown, Stream("", changes={}), keep_raw=keep_raw)
+                prepared = Output(shown, Stream("", changes={}))
+                journal.show_as(record, prepared, keep_raw=keep_raw)
 
         if not self._dies(call) and known.name == "completed" and not known.is_prepared:
             known.is_prepared = True
@@ -393,7 +396,7 @@ class Lives(RuleBasedStateMachine):
                 assert (record.vps_id, record.command) == (known.vps_id, known.command)
                 match record.state:
                     case Completed() as state:
-                        assert state.stdout.text == known.text
+                        assert journal.output(record).stdout.text == known.text
                         assert state.is_prepared == known.is_prepared
                         assert state.pid == known.pid
                     case Ended() as state:

@@ -58,20 +58,23 @@ class Availability:
         self._ready.pop(vps_id, None)
         self._not_ready.pop(vps_id, None)
 
-    async def check(self, vps_id: str, service_status: str = "") -> Fault | None:
+    async def check(
+        self, vps_id: str, service_status: str = "", client: HostUpClient | None = None
+    ) -> Fault | None:
         """What keeps a VPS from taking commands; None if nothing does.
 
         Args:
             vps_id: the VPS.
             service_status: what HostUp's inventory said of it last; empty if nothing.
+            client: over whose connection to probe, if that is needed; None for any.
 
         Raises:
             HostUpError: the probe got no answer.
         """
         async with self._asking.turn(vps_id):
-            return await self._check(vps_id, service_status)
+            return await self._check(vps_id, service_status, client or self._client)
 
-    async def _check(self, vps_id: str, service_status: str) -> Fault | None:
+    async def _check(self, vps_id: str, service_status: str, client: HostUpClient) -> Fault | None:
         now = self._clock()
         if now - self._ready.get(vps_id, -_FRESH_SECONDS) < _FRESH_SECONDS:
             return None
@@ -80,7 +83,7 @@ class Availability:
             # Who asked ahead did not know yet what the inventory says.
             return _explain(known.probe, known.status, service_status)
         self.forget(vps_id)
-        probe = await self._client.get_availability(vps_id)
+        probe = await client.get_availability(vps_id)
         now = self._clock()  # it may have waited long for its turn
         if probe.available is True:
             self._ready = {

@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final, Literal
 
-VERSION: Final = 3
+VERSION: Final = 4
 """The format of the tables, which the file holds as its `user_version`."""
 
 _BUSY_SECONDS: Final = 2.0
@@ -57,6 +57,12 @@ _STEPS: Final[tuple[str, ...]] = (
         WHERE idempotency_key IS NOT NULL;
     CREATE INDEX executions_by_command ON executions (vps_id, command, created_at);
     CREATE INDEX executions_by_state ON executions (state, created_at)
+    """,
+    """
+    ALTER TABLE executions ADD COLUMN principal TEXT NOT NULL DEFAULT 'local';
+    DROP INDEX executions_by_key;
+    CREATE UNIQUE INDEX executions_by_key ON executions (principal, vps_id, idempotency_key)
+        WHERE idempotency_key IS NOT NULL
     """,
 )
 

@@ -16,20 +16,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from hostup_mcp.execution.database import Database, Durability, JournalError, Value
+from hostup_mcp.execution.database import Database, Value
 from hostup_mcp.execution.owner import current_owner
 from hostup_mcp.execution.records import (
-    COMES_FROM,
-    Completed,
+    LOCAL,
     Ended,
     EndKind,
     Execution,
     Intended,
     Intent,
+    Output,
     StateName,
     Stream,
 )
-from hostup_mcp.execution.rows import COLUMNS, encoded, execution
+from hostup_mcp.execution.rows import OUTPUT_COLUMNS, encoded, output
+from hostup_mcp.execution.table import NOT_GONE, Table
 
 START_LEASE_SECONDS: Final = 180.0
 """For how long an execution that is being started is left to its process, should it hang."""
@@ -41,12 +42,7 @@ _PID_REUSED: Final = (
     "Check in the VPS what the command did.",
 )
 
-
-GONE_FOR_GOOD: Final = ("pid_reused", "vps_rebooted")
-"""Why a lost result cannot turn up: what its pid gives is another command's."""
-
-_CODES: Final = ", ".join(f"'{code}'" for code in GONE_FOR_GOOD)
-_NOT_GONE: Final = f"ifnull(error_code, '') NOT IN ({_CODES})"
+_OWN: Final = "principal = ? AND vps_id = ?"
 
 
 class KeyConflict(Exception):
@@ -88,6 +84,7 @@ class Journal:
             clock: seconds since the epoch.
         """
         self._db = Database(path)
+        self._table = Table(self._db)
         self._clock = clock
 
     @property
@@ -112,6 +109,7 @@ class Journal:
         command: str,
         policy: str,
         *,
+        principal: str = LOCAL,
         key: str | None = None,
         repeats: Repeats | None = None,
     ) -> Intent:
@@ -121,6 +119,7 @@ class Journal:
             vps_id: where.
             command: the judged text.
             policy: the label of the policy that let it through.
+            principal: who orders it; another's orders and keys count for nothing.
             key: the caller's idempotency key. With one, only the same key counts as a repeat.
             repeats: when the same command counts as a repeat; None for never.
 
@@ -130,60 +129,65 @@ class Journal:
         now = self._clock()
         with self._db.writing():
             if key is not None:
-                earlier = self._select("vps_id = ? AND idempotency_key = ?", vps_id, key)
+                earlier = self._table.select(
+                    f"{_OWN} AND idempotency_key = ?", principal, vps_id, key
+                )
                 if earlier is not None and earlier.command != command:
                     raise KeyConflict(earlier)
                 if earlier is not None and not _never_ran(earlier):
                     return Intent(earlier, "same_key")
                 # What certainly did not run gives its key to the next try.
                 self._db.execute(
-                    "UPDATE executions SET idempotency_key = NULL"
-                    " WHERE vps_id = ? AND idempotency_key = ?",
-                    (vps_id, key),
+                    "UPDATE executions SET idempotency_key = NULL"  # noqa: S608
+                    f" WHERE {_OWN} AND idempotency_key = ?",
+                    (principal, vps_id, key),
                 )
             elif repeats is not None and repeats.seconds > 0:
-                found = self._repeated(vps_id, command, now - repeats.seconds)
+                found = self._repeated(principal, vps_id, command, now - repeats.seconds)
                 if found is not None:
                     return found
-            record = self._new(vps_id, command, policy, now, now + START_LEASE_SECONDS)
-            self._insert(record, "intended", key)
+            record = self._new(vps_id, command, policy, principal, now, now + START_LEASE_SECONDS)
+            self._table.insert(record, "intended", key)
         return Intent(record, "new")
 
-    def _repeated(self, vps_id: str, command: str, since: float) -> Intent | None:
-        same = "vps_id = ? AND command = ? AND command != ''"
-        earlier = self._select(
-            f"{same} AND (state IN ('intended', 'sent', 'running')"
-            " OR (state IN ('completed', 'lost', 'unknown') AND finished_at > ?))"
-            " ORDER BY created_at DESC, rowid DESC",
-            vps_id,
-            command,
-            since,
-        )
-        if earlier is None:
-            return None
-        state = earlier.state
-        if isinstance(state, Ended) and state.kind == "unknown":
-            return Intent(earlier, "unclear")
-        if isinstance(state, Completed | Ended) and earlier.read_at is not None:
-            return None
-        return Intent(earlier, "repeat")
+    def _repeated(self, principal: str, vps_id: str, command: str, since: float) -> Intent | None:
+        same = f"{_OWN} AND command = ? AND command != ''"
+        newest = "ORDER BY created_at DESC, rowid DESC"
+        # One that may have run is in the way until a later order was made in full knowledge of it.
+        last = self._table.select(
+            f"{same} AND state IN ('completed', 'lost', 'unknown') AND finished_at > ? {newest}",
+            principal, vps_id, command, since,
+        )  # fmt: skip
+        untold = self._table.select(
+            f"{same} AND (state IN ('intended', 'sent', 'running') OR"
+            f" (state IN ('completed', 'lost') AND finished_at > ? AND read_at IS NULL)) {newest}",
+            principal, vps_id, command, since,
+        )  # fmt: skip
+        if untold is not None:
+            return Intent(untold, "repeat")
+        if last is not None and isinstance(last.state, Ended) and last.state.kind == "unknown":
+            return Intent(last, "unclear")
+        return None
 
-    def foreign(self, vps_id: str, pid: int, lease_seconds: float) -> tuple[Execution, bool]:
+    def foreign(
+        self, vps_id: str, pid: int, lease_seconds: float, principal: str = LOCAL
+    ) -> tuple[Execution, bool] | None:
         """The newest execution with this pid; else a record for a command of somebody else's.
 
         That record is on disk at once, so that no other process polls for the same pid.
 
         Returns:
-            The execution, and whether it is such a new record.
+            The execution, and whether it is such a new record; None if another principal's
+            command has this pid, which is nobody else's to ask for.
         """
         now = self._clock()
         with self._db.writing():
             known = self.find(vps_id, pid)
             if known is not None:
-                return known, False
-            record = self._new(vps_id, "", "", now, now + lease_seconds)
-            self._insert(record, "running", None, sent_at=now, pid=pid)
-        return self._reread(record), True
+                return (known, False) if known.principal == principal else None
+            record = self._new(vps_id, "", "", principal, now, now + lease_seconds)
+            self._table.insert(record, "running", None, sent_at=now, pid=pid)
+        return self._table.reread(record), True
 
     def forget(self, record: Execution) -> None:
         """Remove the record of a foreign command that HostUp does not know."""
@@ -214,16 +218,18 @@ class Journal:
         now = self._clock()
         code, message, advice = _PID_REUSED
         with self._db.writing():
-            if self._set(record, "running", {"pid": pid, "lease_until": now + lease_seconds}):
+            if self._table.step(
+                record, "running", {"pid": pid, "lease_until": now + lease_seconds}
+            ):
                 # One that was lost before is closed for good too.
                 self._db.execute(
                     "UPDATE executions SET state = 'lost', finished_at = ?, error_code = ?,"  # noqa: S608
                     " error_message = ?, error_advice = ?"
                     " WHERE vps_id = ? AND pid = ? AND state IN ('running', 'lost')"
-                    f" AND exec_id != ? AND {_NOT_GONE}",
+                    f" AND exec_id != ? AND {NOT_GONE}",
                     (now, code, message, advice, record.vps_id, pid, record.exec_id),
                 )
-        return self._reread(record)
+        return self._table.reread(record)
 
     def complete(
         self,
@@ -260,17 +266,21 @@ class Journal:
             error_advice=advice,
         )
 
-    def show_as(
-        self, record: Execution, stdout: Stream, stderr: Stream, *, keep_raw: bool
-    ) -> Execution:
+    def output(self, record: Execution) -> Output:
+        """What a command wrote, as it stands on disk; empty where there is nothing."""
+        statement = f"SELECT {OUTPUT_COLUMNS} FROM executions WHERE exec_id = ?"  # noqa: S608
+        rows = self._db.select(statement, (record.exec_id,))
+        return output(rows[0]) if rows else Output(Stream(""), Stream(""))
+
+    def show_as(self, record: Execution, prepared: Output, *, keep_raw: bool) -> Execution:
         """Put the prepared text of a result in place of what came.
 
         Args:
             record: a completed execution.
-            stdout: prepared.
-            stderr: prepared.
+            prepared: what may be shown.
             keep_raw: whether to keep what came beside it.
         """
+        stdout, stderr = prepared.stdout, prepared.stderr
         changes = json.dumps({"stdout": stdout.changes or {}, "stderr": stderr.changes or {}})
         raw = "raw_stdout = stdout, raw_stderr = stderr, " if keep_raw else ""
         # What is lost of this with the power is prepared again.
@@ -283,7 +293,7 @@ class Journal:
             )
         if not keep_raw and "redacted:" in changes:
             self._db.settle()
-        return self._reread(record)
+        return self._table.reread(record)
 
     def mark_read(self, record: Execution) -> None:
         """Record that its end was told to a caller."""
@@ -317,17 +327,17 @@ class Journal:
 
     def get(self, exec_id: str) -> Execution | None:
         """The execution with this handle."""
-        return self._select("exec_id = ?", exec_id)
+        return self._table.get(exec_id)
 
     def find(self, vps_id: str, pid: int) -> Execution | None:
         """The newest execution with this process id on this VPS: pids repeat after a reboot."""
-        return self._select(
+        return self._table.select(
             "vps_id = ? AND pid = ? ORDER BY created_at DESC, rowid DESC", vps_id, pid
         )
 
     def being_sent(self, vps_id: str) -> list[Execution]:
         """Executions of other processes that may be given a pid on this VPS at this moment."""
-        return self._select_all(
+        return self._table.select_all(
             "vps_id = ? AND state = 'sent' AND owner != ? AND lease_until > ?",
             vps_id,
             current_owner(),
@@ -336,76 +346,32 @@ class Journal:
 
     def unfinished(self, since: float, limit: int) -> list[Execution]:
         """Executions that were begun since then and are not over, the newest first."""
-        return self._select_all(
+        return self._table.select_all(
             "state IN ('intended', 'sent', 'running') AND created_at > ?"
             " ORDER BY created_at DESC LIMIT ?",
             since,
             limit,
         )
 
-    # ------------------------------------------------------------------ SQL
+    def _step(self, record: Execution, state: StateName, **columns: Value) -> Execution:
+        with self._db.writing():
+            self._table.step(record, state, columns)
+        return self._table.reread(record)
 
     def _new(
-        self, vps_id: str, command: str, policy: str, now: float, lease_until: float
+        self,
+        vps_id: str,
+        command: str,
+        policy: str,
+        principal: str,
+        now: float,
+        lease_until: float,
     ) -> Execution:
         handle = "exec_" + base64.b32encode(secrets.token_bytes(16)).decode().rstrip("=").lower()
         owner = current_owner()
-        return Execution(handle, vps_id, command, policy, now, owner, lease_until, None, Intended())
-
-    def _insert(
-        self,
-        record: Execution,
-        state: StateName,
-        key: str | None,
-        *,
-        sent_at: float | None = None,
-        pid: int | None = None,
-    ) -> None:
-        self._db.execute(
-            "INSERT INTO executions (exec_id, vps_id, command, policy, created_at, owner,"
-            " lease_until, state, idempotency_key, sent_at, pid)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                record.exec_id, record.vps_id, record.command, record.policy, record.created_at,
-                record.owner, record.lease_until, state, key, sent_at, pid,
-            ),
-        )  # fmt: skip
-
-    def _step(
-        self,
-        record: Execution,
-        state: StateName,
-        durability: Durability = "FULL",
-        **columns: Value,
-    ) -> Execution:
-        with self._db.writing(durability):
-            self._set(record, state, columns)
-        return self._reread(record)
-
-    def _set(self, record: Execution, state: StateName, columns: dict[str, Value]) -> bool:
-        """One step of the state machine, if the record is where that step begins."""
-        names = ", ".join(f"{name} = ?" for name in ("state", *columns))
-        before = COMES_FROM[state]
-        changed = self._db.execute(
-            f"UPDATE executions SET {names} WHERE exec_id = ?"  # noqa: S608
-            f" AND state IN ({', '.join('?' * len(before))}) AND {_NOT_GONE}",
-            (state, *columns.values(), record.exec_id, *before),
+        return Execution(
+            handle, vps_id, command, policy, principal, now, owner, lease_until, None, Intended()
         )
-        return changed > 0
-
-    def _reread(self, record: Execution) -> Execution:
-        found = self.get(record.exec_id)
-        if found is None:
-            raise JournalError(self.path, "a record is gone")
-        return found
-
-    def _select(self, condition: str, *values: Value) -> Execution | None:
-        found = self._select_all(f"{condition} LIMIT 1", *values)
-        return found[0] if found else None
-
-    def _select_all(self, condition: str, *values: Value) -> list[Execution]:
-        statement = f"SELECT {COLUMNS} FROM executions WHERE {condition}"  # noqa: S608
-        return [execution(row) for row in self._db.select(statement, values)]
 
 
 def _never_ran(record: Execution) -> bool:

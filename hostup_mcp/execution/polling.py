@@ -32,7 +32,7 @@ from hostup_mcp.execution.schedule import Schedule
 from hostup_mcp.execution.starting import StartsUnderWay
 from hostup_mcp.hostup.agent import CommandState
 from hostup_mcp.hostup.client import HostUpClient
-from hostup_mcp.hostup.errors import ApiError, HostUpError, RateLimited
+from hostup_mcp.hostup.errors import ApiError, HostUpError, MalformedReply, RateLimited
 
 _RATE_LIMIT_SECONDS: Final = 5.0
 _WATCH_SECONDS: Final = (0.1, 2.0)
@@ -97,17 +97,18 @@ class Poller:
         self._closing = closing
         self._clock = clock
 
-    async def poll(self, job: Job, pid: int, *, resumed: bool) -> None:
+    async def poll(self, job: Job, pid: int, client: HostUpClient, *, resumed: bool) -> None:
         """Ask until the end of a command is on disk, or this server closes.
 
         Args:
             job: whose execution is running, or was lost lately.
             pid: its process id.
+            client: the API, on the execution's own connection.
             resumed: whether somebody else began it: another process, or this one before a pause.
         """
         if resumed and not await self._come_by_lease(job):
             return
-        turn = _Turn(job, pid, suspect=resumed, lease_until=job.execution.lease_until)
+        turn = _Turn(job, pid, client, suspect=resumed, lease_until=job.execution.lease_until)
         now = anyio.current_time()
         began = now if job.started_at is None else job.started_at
         # What putting the pid on disk took is part of the first pause.
@@ -120,6 +121,7 @@ class Poller:
             asked = await self._ask(turn)
             if asked is None:
                 return
+            await client.aclose()  # the next question goes over a new connection
             pause = max(pause, asked) if asked else pause
             if turn.denied_since is not None:
                 pause = min(pause, max(self._patience.lost_after / 8, self._schedule.shortest))
@@ -179,7 +181,7 @@ class Poller:
             return None
         turn.hurry = True
         try:
-            state = await self._client.get_command(job.execution.vps_id, turn.pid)
+            state = await turn.client.get_command(job.execution.vps_id, turn.pid)
         except HostUpError as error:
             return await self._failed(turn, error)
         job.problem = None
@@ -194,7 +196,11 @@ class Poller:
         turn.suspect = True
         if isinstance(job.execution.state, Ended):
             return None  # taken for lost before, and not found again
-        if denies(error):
+        is_denial = denies(error)
+        # A reply that came and cannot be read may have taken the result with it, too.
+        broke_off = error.transient and not error.nothing_ran and not is_denial
+        turn.reply_was_lost |= broke_off or isinstance(error, MalformedReply)
+        if is_denial:
             now = anyio.current_time()
             turn.denied_since = now if turn.denied_since is None else turn.denied_since
             if await self._denied(turn, error, now - turn.denied_since):
@@ -206,8 +212,6 @@ class Poller:
         elif not error.transient:
             job.problem = Fault.of(error)
             return None
-        else:
-            turn.reply_was_lost = turn.reply_was_lost or not error.nothing_ran
         frozen = isinstance(error, ApiError) and recognised(error.detail) == GUEST_FROZEN
         job.problem = GUEST_FROZEN if frozen else Fault.of(error)
         job.answer()
@@ -302,6 +306,7 @@ class _Turn:
     Attributes:
         job: the command.
         pid: its process id.
+        client: over whose connection results are asked for.
         suspect: whether the pid may have become another's, so that the uptime must be seen first.
         lease_until: seconds since the epoch.
         denied_since: since when HostUp denies it without a break; on anyio's clock.
@@ -312,6 +317,7 @@ class _Turn:
 
     job: Job
     pid: int
+    client: HostUpClient
     suspect: bool
     lease_until: float
     denied_since: float | None = None

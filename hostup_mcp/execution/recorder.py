@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from typing import Final, TypeVar
 
@@ -13,14 +14,14 @@ from hostup_mcp.execution.database import JournalBusy, JournalError
 from hostup_mcp.execution.faults import Fault
 from hostup_mcp.execution.job import Job
 from hostup_mcp.execution.journal import Journal
-from hostup_mcp.execution.records import Completed, EndKind, Execution, Stream
+from hostup_mcp.execution.records import Completed, EndKind, Execution, Output, Stream
 from hostup_mcp.hostup.agent import CommandState
 
 _BUSY_SECONDS: Final = 10.0
 # Well under the moment that is given on shutdown, so that a refused write is tried again.
 _AGAIN_SECONDS: Final = 0.5
 # Prepared in a moment, so that a thread of its own would cost more than it saves.
-_SHORT_CHARACTERS: Final = 16_384
+_SHORT_BYTES: Final = 16_384
 _LONG_AT_ONCE: Final = 2
 
 
@@ -70,24 +71,34 @@ class Recorder:
         )
         await self.insist(job, write)
 
-    async def show(
-        self, record: Execution, state: Completed, secret: str, *, keep_raw: bool
-    ) -> Execution:
+    async def show(self, record: Execution, secret: str, *, keep_raw: bool) -> Execution:
         """Prepare a result to be shown, and put that in its place. Raises `JournalError`."""
 
-        def prepared() -> tuple[Stream, Stream]:
-            return _prepared(state.stdout, secret), _prepared(state.stderr, secret)
+        def prepared() -> Output:
+            came = self._journal.output(record)
+            return Output(_prepared(came.stdout, secret), _prepared(came.stderr, secret))
 
-        def show_as(streams: tuple[Stream, Stream]) -> Execution:
-            return self._journal.show_as(record, *streams, keep_raw=keep_raw)
+        def show_as(output: Output) -> Execution:
+            return self._journal.show_as(record, output, keep_raw=keep_raw)
 
-        if len(state.stdout.text) + len(state.stderr.text) <= _SHORT_CHARACTERS:
+        if not _is_long(record):
             return await self.once(lambda: show_as(prepared()))
-        # A long output takes seconds, in which the disk serves others; and it is in memory several
-        # times meanwhile, so that others wait.
+        # A long output takes seconds, in which the disk serves others.
         async with self._long:
-            streams = await anyio.to_thread.run_sync(prepared)
-            return await self.once(partial(show_as, streams))
+            output = await anyio.to_thread.run_sync(prepared)
+            return await self.once(partial(show_as, output))
+
+    @asynccontextmanager
+    async def output(self, record: Execution) -> AsyncGenerator[Output]:
+        """What a command wrote, while the block runs. Raises `JournalError`.
+
+        A long one is in memory several times meanwhile, so that others wait.
+        """
+        if not isinstance(record.state, Completed):
+            yield Output(Stream(""), Stream(""))
+            return
+        async with self._long if _is_long(record) else nullcontext():
+            yield await self.promptly(partial(self._journal.output, record))
 
     async def end(self, job: Job, kind: EndKind, fault: Fault) -> None:
         """Record that it is over without a result, and why."""
@@ -100,6 +111,11 @@ class Recorder:
             advice=fault.advice,
         )
         await self.insist(job, write)
+
+
+def _is_long(record: Execution) -> bool:
+    state = record.state
+    return isinstance(state, Completed) and state.output_bytes > _SHORT_BYTES
 
 
 def _prepared(stream: Stream, secret: str) -> Stream:

@@ -54,6 +54,10 @@ class Running:
     pid: int
 
 
+LOCAL: Final = "local"
+"""The principal of this machine's own user: on stdio, and on a Unix socket."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stream:
     """One stream of a result.
@@ -71,8 +75,16 @@ class Stream:
 
 
 @dataclass(frozen=True, slots=True)
+class Output:
+    """What a command wrote. It may be large, so it is read for as long as it is needed only."""
+
+    stdout: Stream
+    stderr: Stream
+
+
+@dataclass(frozen=True, slots=True)
 class Completed:
-    """Ended, and its result is here.
+    """Ended, and its result is on disk.
 
     Attributes:
         sent_at: when it was sent, seconds since the epoch.
@@ -80,8 +92,8 @@ class Completed:
         pid: the process id in the guest.
         exit_code: None after an abnormal end (a signal, mostly).
         signal: the signal's number where HostUp gave one.
-        stdout: what it wrote there.
-        stderr: likewise.
+        output_bytes: of both streams, as they are kept.
+        is_prepared: whether the output is as it may be shown.
         dropped_at: when its output was removed to keep to the limits of the journal, seconds since
             the epoch; None while it is there.
     """
@@ -91,15 +103,9 @@ class Completed:
     pid: int
     exit_code: int | None
     signal: int | None
-    stdout: Stream
-    stderr: Stream
+    output_bytes: int
+    is_prepared: bool
     dropped_at: float | None = None
-
-    @property
-    def is_prepared(self) -> bool:
-        """Whether its output is as it may be shown."""
-        prepared = self.stdout.changes is not None and self.stderr.changes is not None
-        return prepared or self.dropped_at is not None
 
 
 EndKind = Literal["not_started", "unknown", "lost"]
@@ -142,6 +148,7 @@ class Execution:
         command: the judged text, without the prologue that stands before every command; empty
             if it was started by somebody else.
         policy: the label of the policy that let it through; empty likewise.
+        principal: who ordered it; nobody else is told of it.
         created_at: seconds since the epoch.
         owner: the process that drives it, or drove it last.
         lease_until: until when no other process may poll for it, seconds since the epoch.
@@ -153,6 +160,7 @@ class Execution:
     vps_id: str
     command: str
     policy: str
+    principal: str
     created_at: float
     owner: str
     lease_until: float

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -19,6 +20,8 @@ import anyio
 from anyio.abc import TaskGroup
 
 from hostup_mcp.execution.availability import Availability
+from hostup_mcp.execution.connections import Connections
+from hostup_mcp.execution.database import JournalError
 from hostup_mcp.execution.faults import (
     INTERNAL,
     INTERRUPTED_BEFORE,
@@ -26,22 +29,25 @@ from hostup_mcp.execution.faults import (
     Fault,
 )
 from hostup_mcp.execution.job import Job
-from hostup_mcp.execution.journal import GONE_FOR_GOOD, Journal, JournalError, Repeats
+from hostup_mcp.execution.journal import Journal, Repeats
 from hostup_mcp.execution.owner import current_owner, is_alive
 from hostup_mcp.execution.polling import Patience, Poller
 from hostup_mcp.execution.recorder import Recorder
 from hostup_mcp.execution.records import (
+    LOCAL,
     Claim,
     Completed,
     Ended,
     Execution,
     Intended,
+    Output,
     Running,
     Sent,
 )
 from hostup_mcp.execution.retention import Retention, purge
 from hostup_mcp.execution.schedule import Schedule
 from hostup_mcp.execution.starting import Starter, StartsUnderWay
+from hostup_mcp.execution.table import GONE_FOR_GOOD
 from hostup_mcp.hostup.client import HostUpClient
 from hostup_mcp.hostup.errors import HostUpError
 from hostup_mcp.policy.judge import ApprovedCommand
@@ -55,6 +61,8 @@ _LEFTOVERS_AT_ONCE: Final = 50
 _LEFTOVERS_SEEN: Final = 1000
 _LEFTOVERS_AGAIN_SECONDS: Final = 60.0
 
+_Begin = Callable[[Job, HostUpClient], Awaitable[None]]
+
 _logger = logging.getLogger(__name__)
 
 
@@ -67,12 +75,14 @@ class Order:
         command: the approved command.
         idempotency_key: the caller's; None for none.
         service_status: what HostUp's inventory said of the VPS last; empty if nothing.
+        principal: who orders it.
     """
 
     vps_id: str
     command: ApprovedCommand
     idempotency_key: str | None = None
     service_status: str = ""
+    principal: str = LOCAL
 
 
 class Runner:
@@ -122,8 +132,8 @@ class Runner:
         self._recorder = Recorder(journal)
         self.availability = Availability(client)
         under_way = StartsUnderWay()
+        self._connections = Connections(client)
         self._starter = Starter(
-            client,
             journal,
             self._recorder,
             self.availability,
@@ -152,6 +162,7 @@ class Runner:
             with anyio.move_on_after(_FINISH_SECONDS):
                 for job in list(self._jobs.values()):
                     await job.done.wait()
+            await self._connections.aclose()
             await self._client.aclose()
 
     # ------------------------------------------------------------------ jobs
@@ -173,6 +184,7 @@ class Runner:
             order.vps_id,
             order.command.body,
             order.command.policy,
+            principal=order.principal,
             key=order.idempotency_key,
             repeats=self._repeats,
         )
@@ -192,14 +204,19 @@ class Runner:
 
     async def look_ahead(self, vps_id: str) -> None:
         """Ask whether a VPS takes commands before it is needed; what fails is asked again."""
+        client = self._connections.new()
         try:
-            await self.availability.check(vps_id)
+            await self.availability.check(vps_id, client=client)
         except HostUpError:
             self.availability.forget(vps_id)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._connections.keep(vps_id, client)
 
-    async def get(self, exec_id: str) -> Execution | None:
-        """The execution with this handle, from the journal. Raises `JournalError`."""
-        return await self._recorder.promptly(partial(self._journal.get, exec_id))
+    async def get(self, exec_id: str, principal: str = LOCAL) -> Execution | None:
+        """This principal's execution with this handle, from the journal. Raises `JournalError`."""
+        found = await self._recorder.promptly(partial(self._journal.get, exec_id))
+        return found if found is not None and found.principal == principal else None
 
     async def resume(self, execution: Execution) -> Job:
         """A job for an execution of the journal: the one that is at work, or a new poller.
@@ -217,17 +234,24 @@ class Runner:
         job.close()
         return job
 
-    async def follow(self, vps_id: str, pid: int) -> Job:
-        """A job for the newest execution with this pid, also one that somebody else started."""
-        if job := self._at_work(vps_id, pid):
-            return job
-        find = partial(self._journal.foreign, vps_id, pid, _FOREIGN_LEASE_SECONDS)
-        found, is_new = await self._recorder.promptly(find)
-        if job := self._at_work(vps_id, pid):
-            return job
-        if is_new:
-            return self._drive(Job(found, is_confirmed=False), None)
-        return await self.resume(found)
+    async def follow(self, vps_id: str, pid: int, principal: str = LOCAL) -> Job | None:
+        """A job for the newest execution with this pid, also one that was started elsewhere.
+
+        None if it is another principal's. Raises `JournalError`.
+        """
+        job = self._at_work(vps_id, pid)
+        if job is None:
+            find = partial(self._journal.foreign, vps_id, pid, _FOREIGN_LEASE_SECONDS, principal)
+            known = await self._recorder.promptly(find)
+            if known is None:
+                return None
+            record, is_new = known
+            job = self._at_work(vps_id, pid)  # begun while the disk was asked
+            if job is None and is_new:
+                job = self._drive(Job(record, is_confirmed=False), None)
+            elif job is None:
+                job = await self.resume(record)
+        return job if job.execution.principal == principal else None
 
     def _at_work(self, vps_id: str, pid: int) -> Job | None:
         """The job with this pid, also while the pid is not on disk yet."""
@@ -239,7 +263,16 @@ class Runner:
         state = execution.state
         if not isinstance(state, Completed) or state.is_prepared:
             return execution
-        return await self._recorder.show(execution, state, self._secret, keep_raw=self._keep_raw)
+        return await self._recorder.show(execution, self._secret, keep_raw=self._keep_raw)
+
+    def output(self, execution: Execution) -> AbstractAsyncContextManager[Output]:
+        """What a command wrote, while the block runs. Raises `JournalError`."""
+        return self._recorder.output(execution)
+
+    def was_told(self, execution: Execution) -> None:
+        """The same as `told`, without waiting for the disk."""
+        if not self._closing.is_set():
+            self._tasks.start_soon(self.told, execution)
 
     async def told(self, execution: Execution) -> None:
         """Note that the end of an execution was told to a caller."""
@@ -310,20 +343,21 @@ class Runner:
             return False
         return self._clock() - state.ended_at < _LOST_IS_ASKED_AGAIN_SECONDS
 
-    def _drive(self, job: Job, begin: Callable[[Job], Awaitable[None]] | None) -> Job:
+    def _drive(self, job: Job, begin: _Begin | None) -> Job:
         self._jobs[job.execution.exec_id] = job
         self._tasks.start_soon(self._run, job, begin)
         return job
 
-    async def _run(self, job: Job, begin: Callable[[Job], Awaitable[None]] | None) -> None:
+    async def _run(self, job: Job, begin: _Begin | None) -> None:
+        client = self._connections.take(job.execution.vps_id)
         try:
             if begin is not None:
-                await begin(job)
+                await begin(job, client)
             job.started.set()
             if job.pid is not None and not isinstance(job.execution.state, Completed):
                 # Also one that this process saw another start is that one's to ask for.
                 resumed = job.started_at is None and job.is_confirmed
-                await self._poller.poll(job, job.pid, resumed=resumed)
+                await self._poller.poll(job, job.pid, client, resumed=resumed)
             job.execution = await self.shown(job.execution)
         except JournalError as error:
             job.problem = Fault.of(error)
@@ -333,18 +367,20 @@ class Runner:
         finally:
             self._jobs.pop(job.execution.exec_id, None)
             job.close()
+            with anyio.CancelScope(shield=True):
+                await client.aclose()
 
-    async def _start(self, order: Order, job: Job) -> None:
-        await self._starter.start(job, order.command, order.service_status)
+    async def _start(self, order: Order, job: Job, client: HostUpClient) -> None:
+        await self._starter.start(job, order.command, order.service_status, client)
 
-    async def _watch(self, job: Job) -> None:
+    async def _watch(self, job: Job, _client: HostUpClient) -> None:
         """Wait while another process starts it, until that is done or its process is gone."""
         while isinstance(job.execution.state, Intended | Sent) and not self._closing.is_set():
             if await self._close_orphan(job) is not None:
                 return
             with anyio.move_on_after(_WATCH_SECONDS):
                 await self._closing.wait()
-            found = await self.get(job.execution.exec_id)
+            found = await self._recorder.promptly(partial(self._journal.get, job.execution.exec_id))
             job.execution = found or job.execution
             job.pid = job.execution.pid
 

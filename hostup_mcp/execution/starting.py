@@ -57,7 +57,6 @@ class Starter:
 
     def __init__(
         self,
-        client: HostUpClient,
         journal: Journal,
         recorder: Recorder,
         availability: Availability,
@@ -69,7 +68,6 @@ class Starter:
         """The starter.
 
         Args:
-            client: the API.
             journal: what is called through `recorder`.
             recorder: writes the journal.
             availability: the probe.
@@ -77,7 +75,6 @@ class Starter:
             patience_seconds: for how long a start that certainly did not arrive is tried again.
             closing: set when nothing new may be sent.
         """
-        self._client = client
         self._journal = journal
         self._recorder = recorder
         self._availability = availability
@@ -85,11 +82,20 @@ class Starter:
         self._patience = patience_seconds
         self._closing = closing
 
-    async def start(self, job: Job, command: ApprovedCommand, service_status: str) -> None:
-        """Bring an execution from `intended` to `running`, or to its end."""
+    async def start(
+        self, job: Job, command: ApprovedCommand, service_status: str, client: HostUpClient
+    ) -> None:
+        """Bring an execution from `intended` to `running`, or to its end.
+
+        Args:
+            job: the execution.
+            command: what is sent.
+            service_status: what HostUp's inventory said of the VPS last; empty if nothing.
+            client: the API, on the execution's own connection.
+        """
         until: float | None = None
         unreachable = 0
-        while error := await self._attempt(job, command, service_status):
+        while error := await self._attempt(job, command, service_status, client):
             # Waiting for a turn is no failure, so patience begins with the first one.
             until = anyio.current_time() + self._patience if until is None else until
             unreachable += isinstance(error, NotSent)
@@ -106,28 +112,28 @@ class Starter:
                 await self._closing.wait()
 
     async def _attempt(
-        self, job: Job, command: ApprovedCommand, service_status: str
+        self, job: Job, command: ApprovedCommand, service_status: str, client: HostUpClient
     ) -> HostUpError | None:
         """One try: the error that it met, or None when the execution has come on or has ended."""
         vps_id = job.execution.vps_id
         try:
-            fault = await self._availability.check(vps_id, service_status)
+            fault = await self._availability.check(vps_id, service_status, client)
             if fault is not None:
                 await self._recorder.end(job, "not_started", fault)
                 return None
             async with self._under_way.start(vps_id):
-                await self._send(job, command)
+                await self._send(job, command, client)
         except HostUpError as error:
             self._availability.forget(vps_id)
             return error
         return None
 
-    async def _send(self, job: Job, command: ApprovedCommand) -> None:
+    async def _send(self, job: Job, command: ApprovedCommand, client: HostUpClient) -> None:
         job.execution = await self._recorder.once(partial(self._journal.mark_sent, job.execution))
         if job.is_deserted or self._closing.is_set():
             await self._recorder.end(job, "not_started", CANCELLED)
             return
-        started = await self._client.start_command(job.execution.vps_id, command.sent)
+        started = await client.start_command(job.execution.vps_id, command.sent)
         if started.pid is None:
             await self._recorder.end(job, "unknown", PID_MISSING)
             return

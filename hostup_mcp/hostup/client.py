@@ -68,6 +68,18 @@ class HostUpClient:
         """For how long the next request must wait for its turn, at least."""
         return self._pacer.waiting_until()
 
+    def on_own_connection(self) -> HostUpClient:
+        """The same API, key and budget, over one connection that nobody else uses.
+
+        Its requests must follow each other. Its holder closes it.
+        """
+        return HostUpClient(self._http.own_connection(), self._api_key, self._pacer)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether a connection was made, and not given up since."""
+        return self._http.is_open
+
     async def aclose(self) -> None:
         """Close the connections."""
         await self._http.aclose()

@@ -57,8 +57,25 @@ class Reply:
     body: bytes
 
 
+class _Tls:
+    """The certificates that are trusted: read once, at the first request, since that is slow."""
+
+    def __init__(self) -> None:
+        self._context: ssl.SSLContext | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """For all connections."""
+        if self._context is None:
+            self._context = httpx.create_ssl_context()
+        return self._context
+
+
 class HttpTransport:
-    """Sends requests to one origin. The connection pool is made at the first request.
+    """Sends requests to one origin, each over a connection of its own.
+
+    HTTP/1.1 has nothing that ties a reply to its request, so that on a connection that is used
+    again a reply that comes twice may go to the next request. Where a handshake for each is too
+    much, a transport keeps one for requests that follow each other (`own_connection`).
 
     Redirects are not followed, so the key in the headers reaches no other origin.
     """
@@ -66,7 +83,24 @@ class HttpTransport:
     def __init__(self, origin: str, timeouts: Timeouts) -> None:
         self._origin = origin.rstrip("/")
         self._timeouts = timeouts
+        self._tls = _Tls()
+        self._kept = 0
         self._client: httpx.AsyncClient | None = None
+
+    def own_connection(self) -> HttpTransport:
+        """A transport that keeps its one connection while every reply is a success and no more.
+
+        Otherwise the next request goes over a new one.
+        """
+        own = HttpTransport(self._origin, self._timeouts)
+        own._tls = self._tls
+        own._kept = 1
+        return own
+
+    @property
+    def is_open(self) -> bool:
+        """Whether requests were sent since it was made or closed."""
+        return self._client is not None
 
     def _pool(self) -> httpx.AsyncClient:
         if self._client is None:
@@ -77,6 +111,8 @@ class HttpTransport:
                 timeout=httpx.Timeout(
                     connect=limits.connect, read=limits.read, write=limits.write, pool=limits.pool
                 ),
+                limits=httpx.Limits(max_keepalive_connections=self._kept),
+                verify=self._tls.context(),
                 follow_redirects=False,
                 trust_env=behind_proxy,
             )
@@ -132,7 +168,7 @@ class HttpTransport:
             raise NotSent(message, "Check the proxy and certificate variables.") from None
         try:
             with anyio.fail_after(self._timeouts.total):
-                return await self._exchange(pool, method, path, sent, query, content, max_bytes)
+                reply = await self._exchange(pool, method, path, sent, query, content, max_bytes)
         except (httpx.ConnectTimeout, httpx.PoolTimeout):
             message = f"No connection to {self._origin} was made in time."
             raise NotSent(message, _CHECK_NETWORK) from None
@@ -144,6 +180,7 @@ class HttpTransport:
         except httpx.HTTPError as error:
             message = f"The connection to {self._origin} broke ({type(error).__name__})."
             raise ConnectionLost(message, _MAY_HAVE_ARRIVED) from None
+        return reply
 
     async def _exchange(
         self,
@@ -172,7 +209,7 @@ class HttpTransport:
                         "It was not read further; check that hostup.base_url is HostUp's API.",
                         status=response.status_code,
                     )
-            if _has_more(response):
+            if self._kept and (not response.is_success or _has_more(response)):
                 # What follows a reply belongs to no request of ours; the next must not get it.
                 await cast("_Stream", response.extensions["network_stream"]).aclose()
             return Reply(
@@ -198,7 +235,7 @@ def _has_more(response: httpx.Response) -> bool:
     """Whether more came on the connection than the reply: a duplicate, or somebody else's.
 
     What waits in the socket can be asked for; what the HTTP library read already stands in its
-    parser, which has no public name.
+    parser, which has no public name. What comes later, it sees itself before the next request.
     """
     stream = cast("_Stream", response.extensions["network_stream"])
     found: object = response.stream

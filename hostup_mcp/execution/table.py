@@ -1,0 +1,87 @@
+"""The table of executions: rows in, rows out, and the steps that the state machine has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from hostup_mcp.execution.database import Database, JournalError, Value
+from hostup_mcp.execution.records import COMES_FROM, Execution, StateName
+from hostup_mcp.execution.rows import COLUMNS, execution
+
+GONE_FOR_GOOD: Final = ("pid_reused", "vps_rebooted")
+"""Why a lost result cannot turn up: what its pid gives is another command's."""
+
+_CODES: Final = ", ".join(f"'{code}'" for code in GONE_FOR_GOOD)
+NOT_GONE: Final = f"ifnull(error_code, '') NOT IN ({_CODES})"
+"""The condition for a row whose result may still turn up."""
+
+
+class Table:
+    """The table in one database; what writes stands inside a transaction of its caller.
+
+    Every method raises `JournalError` when the disk refuses.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def insert(
+        self,
+        record: Execution,
+        state: StateName,
+        key: str | None,
+        *,
+        sent_at: float | None = None,
+        pid: int | None = None,
+    ) -> None:
+        """Add a row for a new execution.
+
+        Args:
+            record: what it holds, but for its state.
+            state: where its life begins.
+            key: the caller's idempotency key; None for none.
+            sent_at: seconds since the epoch, for one that was sent.
+            pid: for one that runs.
+        """
+        self._db.execute(
+            "INSERT INTO executions (exec_id, vps_id, command, policy, principal, created_at,"
+            " owner, lease_until, state, idempotency_key, sent_at, pid)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                record.exec_id, record.vps_id, record.command, record.policy, record.principal,
+                record.created_at, record.owner, record.lease_until, state, key, sent_at, pid,
+            ),
+        )  # fmt: skip
+
+    def step(self, record: Execution, state: StateName, columns: Mapping[str, Value]) -> bool:
+        """One step of the state machine; False if the row is not where that step begins."""
+        names = ", ".join(f"{name} = ?" for name in ("state", *columns))
+        before = COMES_FROM[state]
+        changed = self._db.execute(
+            f"UPDATE executions SET {names} WHERE exec_id = ?"  # noqa: S608
+            f" AND state IN ({', '.join('?' * len(before))}) AND {NOT_GONE}",
+            (state, *columns.values(), record.exec_id, *before),
+        )
+        return changed > 0
+
+    def get(self, exec_id: str) -> Execution | None:
+        """The execution with this handle."""
+        return self.select("exec_id = ?", exec_id)
+
+    def reread(self, record: Execution) -> Execution:
+        """The same execution as it is on disk now."""
+        found = self.get(record.exec_id)
+        if found is None:
+            raise JournalError(self._db.path, "a record is gone")
+        return found
+
+    def select(self, condition: str, *values: Value) -> Execution | None:
+        """The first execution that meets an SQL condition."""
+        found = self.select_all(f"{condition} LIMIT 1", *values)
+        return found[0] if found else None
+
+    def select_all(self, condition: str, *values: Value) -> list[Execution]:
+        """The executions that meet an SQL condition."""
+        statement = f"SELECT {COLUMNS} FROM executions WHERE {condition}"  # noqa: S608
+        return [execution(row) for row in self._db.select(statement, values)]
