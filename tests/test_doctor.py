@@ -215,8 +215,7 @@ def test_tls_that_is_trusted(state: Path, tmp_path: Path, monkeypatch: pytest.Mo
     authority.issue_cert("127.0.0.1").configure_cert(context_)  # pyright: ignore[reportUnknownMemberType]
     root = tmp_path / "root.pem"
     authority.cert_pem.write_to_path(str(root))
-    # For this machine itself the variables of the environment are not looked at.
-    monkeypatch.setattr("certifi.where", lambda: str(root))
+    monkeypatch.setenv("SSL_CERT_FILE", str(root))
     with ScriptedApi(context_) as api:
         api.script = listing([])
         checks = examine(api.url, KEY, state)
