@@ -598,6 +598,12 @@ def test_the_token_of_serving_over_http(
     assert "token_0123456789" not in found.found + found.advice
 
 
+def test_a_state_folder_that_cannot_even_be_looked_at(tmp_path: Path) -> None:
+    checks = examine("http://127.0.0.1:1", KEY, tmp_path / ("long" * 100))
+    assert row(checks, "journal").code == "journal_failed"
+    assert row(checks, "http_token").code == "file_unreadable"
+
+
 def test_a_key_file_that_others_may_read(tmp_path: Path, state: Path) -> None:
     key = tmp_path / "the key"
     key.write_text(KEY)
