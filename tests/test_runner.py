@@ -242,7 +242,8 @@ async def test_a_reply_that_cannot_be_read_may_have_held_the_result(
     assert isinstance(job.execution.state, Ended)
     assert job.execution.state.kind == "lost"
     assert job.execution.state.message.startswith(
-        "The command was started, and HostUp no longer has its result: a reply that may have held it "
+        "The command was started, and HostUp no longer has its result: a reply "
+        "that may have held it "
     )
 
 
