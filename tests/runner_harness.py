@@ -60,6 +60,19 @@ def flow(
     return script
 
 
+def after_boot(uptime: object, poll: Callable[[], Answer] = lambda: DONE) -> Callable[..., Answer]:
+    """A VPS that has been up for so long."""
+
+    def script(request: Received) -> Answer:
+        if request.path.endswith("/status"):
+            if isinstance(uptime, Answer):
+                return uptime
+            return json_answer({"powerState": "running", "uptimeSeconds": uptime})
+        return flow(poll)(request)
+
+    return script
+
+
 def order(text: str = "uptime", key: str | None = None, vps_id: str = VPS) -> Order:
     return Order(vps_id, approved(text), key)
 
@@ -103,7 +116,7 @@ def processes(*owners: str) -> Generator[None]:
     """Let the code run as one of these processes, by `ACTING`; at first as the first of them."""
     acting = ACTING.set(owners[0])
     with ExitStack() as stack:
-        for module in ("journal", "polling", "runner"):
+        for module in ("journal", "owner", "runner"):
             name = f"hostup_mcp.execution.{module}.current_owner"
             stack.enter_context(patch(name, ACTING.get))
         yield

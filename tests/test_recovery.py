@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from tests.runner_harness import (
     DONE,
     PATIENCE,
     VPS,
+    after_boot,
     another_process,
     flow,
     followed,
@@ -52,19 +52,6 @@ def leave(journal: Journal, *, pid: int = 7, command: str = "uptime") -> Executi
     with processes(NOBODY):
         sent = journal.mark_sent(journal.intend(VPS, command, "p@0").execution)
         return journal.mark_running(sent, pid)
-
-
-def after_boot(uptime: object, poll: Callable[[], Answer] = lambda: DONE) -> Callable[..., Answer]:
-    """A VPS that has been up for so long."""
-
-    def script(request: Received) -> Answer:
-        if request.path.endswith("/status"):
-            if isinstance(uptime, Answer):
-                return uptime
-            return json_answer({"powerState": "running", "uptimeSeconds": uptime})
-        return flow(poll)(request)
-
-    return script
 
 
 async def resumed(runner: Runner, record: Execution) -> Job:
@@ -124,7 +111,7 @@ async def test_a_command_that_runs_well_costs_no_question_for_the_uptime(
     assert not [request for request in scripted.received if request.path.endswith("/status")]
 
 
-async def test_a_reboot_under_a_poller_is_seen_after_the_first_failure(
+async def test_a_clock_that_is_set_is_not_taken_for_a_reboot(
     scripted: ScriptedApi, tmp_path: Path
 ) -> None:
     ahead = 0.0
@@ -138,11 +125,91 @@ async def test_a_reboot_under_a_poller_is_seen_after_the_first_failure(
         job, _ = await runner.start(order())
         await wait_until(lambda: job.polls > 1)
         ahead = 300.0
-        scripted.script = after_boot(20, lambda: Answer(503))
+        replies = iter([Answer(503)])
+        scripted.script = after_boot(20, lambda: next(replies, DONE))
+        await job.wait(20)
+    assert isinstance(job.execution.state, Completed), "the clock was set, and nothing restarted"
+    journal.close()
+
+
+async def test_a_reboot_under_a_poller_is_seen_after_the_first_failure(
+    scripted: ScriptedApi, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hostup_mcp.execution.polling._UPTIME_SLACK_SECONDS", 0.0)
+    scripted.script = after_boot(5000, lambda: GOES_ON)
+    async with running(scripted, journal) as runner:
+        job, _ = await runner.start(order())
+        await wait_until(lambda: job.polls > 1)
+        scripted.script = after_boot(0, lambda: Answer(503))
         await job.wait(20)
     assert isinstance(job.execution.state, Ended)
     assert job.execution.state.code == "vps_rebooted"
-    journal.close()
+
+
+async def test_a_lost_result_is_not_asked_for_after_a_reboot(
+    scripted: ScriptedApi, journal: Journal
+) -> None:
+    """Another command has its pid then, and its result is that one's."""
+    scripted.script = after_boot(5000, lambda: GONE)
+    async with running(scripted, journal) as runner:
+        job, _ = await runner.start(order())
+        await job.wait(10)
+    assert isinstance(job.execution.state, Ended)
+    later = time.time() + 1800
+    for uptime in (60, None):
+        scripted.received.clear()
+        scripted.script = after_boot(uptime, lambda: DONE)
+        async with running(scripted, journal, lambda: later) as runner:
+            again = await runner.resume(job.execution)
+            await again.wait(5)
+        assert isinstance(again.execution.state, Ended)
+        assert polls(scripted) == 0
+
+
+@pytest.mark.parametrize("is_over", [True, False])
+async def test_a_result_that_came_during_a_start_is_on_disk_before_that_start_has_ended(
+    scripted: ScriptedApi, journal: Journal, *, is_over: bool
+) -> None:
+    """The server may end meanwhile; the next one has the result, and asks for nothing."""
+
+    def script(request: Received) -> Answer:
+        if request.method == "POST" and b"df" in request.body:
+            return Answer(200, json_answer({"pid": 8}).body, delay=2)
+        if "pid=7" in request.path:
+            return DONE if any(b"df" in other.body for other in scripted.received) else GOES_ON
+        return flow(lambda: GOES_ON)(request)
+
+    scripted.script = script
+    async with running(scripted, journal, schedule=Schedule(first=0.02, longest=0.2)) as runner:
+        first, _ = await runner.start(order())
+        await first.wait(0.3)
+        await runner.start(order("df -h"))
+        await wait_until(lambda: is_received(journal, first.execution))
+        if is_over:
+            await first.wait(10)
+            assert isinstance(first.execution.state, Completed)
+    if not is_over:
+        asked = sum("pid=7" in request.path for request in scripted.received)
+        async with running(scripted, journal) as runner:
+            again = await runner.resume(await stored(runner, first.execution))
+            await again.wait(10)
+        assert wrote(journal, again.execution) == "out"
+        assert sum("pid=7" in request.path for request in scripted.received) == asked
+
+
+async def stored(runner: Runner, execution: Execution) -> Execution:
+    found = await runner.get(execution.exec_id)
+    assert found
+    return found
+
+
+def is_received(journal: Journal, execution: Execution) -> bool:
+    found = journal.get(execution.exec_id)
+    assert found
+    state = found.state
+    return isinstance(state, Completed) or (
+        isinstance(state, Running) and state.received_at is not None
+    )
 
 
 # ------------------------------------------------------------------ one pid, two commands

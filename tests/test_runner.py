@@ -17,6 +17,7 @@ from hostup_mcp.policy.emit import PROLOGUE
 from tests.runner_harness import (
     DONE,
     VPS,
+    after_boot,
     flow,
     followed,
     order,
@@ -330,6 +331,7 @@ async def test_the_hour_of_asking_again_counts_from_the_loss(
         await job.wait(5)
     assert isinstance(job.execution.state, Ended)
     answer = DONE
+    scripted.script = after_boot(100_000, lambda: answer)
     for age, state in ((7200, Ended), (3000, Completed)):
         scripted.received.clear()
         async with running(scripted, journal, lambda: began + age) as runner:  # noqa: B023

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -22,8 +23,8 @@ from hostup_mcp.execution.records import (
     Running,
     Sent,
 )
-from tests.runner_harness import VPS, flow, order, refusing, running
-from tests.scripted_api import Answer, Received, ScriptedApi
+from tests.runner_harness import VPS, flow, order, refusing, running, starts, wait_until
+from tests.scripted_api import Answer, Received, ScriptedApi, json_answer, problem
 
 
 async def test_intent_is_on_disk_before_the_post_and_the_result_before_the_answer(
@@ -120,12 +121,74 @@ async def test_what_was_left_behind_is_told_truthfully_once_its_owner_is_gone(
 
 def test_a_process_is_told_from_a_later_one_with_its_id() -> None:
     mine = owner_module.current_owner()
-    pid, _, start = mine.partition(":")
+    pid, start, place = mine.split(":", 2)
     assert owner_module.is_alive(mine)
     assert owner_module.is_alive(f"{pid}:")
     assert not owner_module.is_alive(f"{pid}:{start}0")
     assert not owner_module.is_alive("4194304:")
     assert not owner_module.is_alive("garbage")
+    boot, _, namespace = place.partition("/")
+    assert boot
+    assert namespace
+
+
+@pytest.mark.parametrize(
+    ("place", "lease", "gone"),
+    [
+        ("{boot}/{namespace}", 1.0, True),
+        ("{boot}/pid:[1]", 1.0, True),
+        ("{boot}/pid:[1]", 3.0, False),
+        ("another-boot/{namespace}", 3.0, True),
+    ],
+)
+def test_of_a_process_in_another_container_only_the_lease_tells(
+    journal: Journal, place: str, lease: float, gone: bool
+) -> None:
+    boot, _, namespace = owner_module.current_owner().split(":", 2)[2].partition("/")
+    record = journal.intend(VPS, "uptime", "p@0").execution
+    owner = f"4194304:1:{place.format(boot=boot, namespace=namespace)}"
+    assert owner_module.has_gone(replace(record, owner=owner, lease_until=lease), 2.0) is gone
+    assert not owner_module.has_gone(record, record.lease_until + 1)
+
+
+async def test_nothing_is_sent_that_another_process_has_closed(
+    scripted: ScriptedApi, journal: Journal
+) -> None:
+    """It took this one for gone, and said that the command did not run."""
+    limited = json_answer(problem(429, "rate_limited"), 429, Retry_After="1")
+    replies = iter([limited])
+
+    def script(request: Received) -> Answer:
+        if request.method == "POST":
+            return next(replies, json_answer({"pid": 7}))
+        return flow()(request)
+
+    scripted.script = script
+    async with running(scripted, journal) as runner:
+        job, _ = await runner.start(order())
+        await wait_until(lambda: job.problem is not None)
+        journal.end(job.execution, "not_started", code="interrupted", message="m", advice="a")
+        await job.wait(10)
+    assert isinstance(job.execution.state, Ended)
+    assert job.execution.state.code == "interrupted"
+    assert starts(scripted) == 1
+
+
+async def test_a_pid_is_kept_also_where_another_process_gave_the_start_up(
+    scripted: ScriptedApi, journal: Journal
+) -> None:
+    def script(request: Received) -> Answer:
+        if request.method == "POST":
+            return Answer(200, json_answer({"pid": 7}).body, delay=1)
+        return flow()(request)
+
+    scripted.script = script
+    async with running(scripted, journal) as runner:
+        job, _ = await runner.start(order())
+        await wait_until(lambda: starts(scripted) > 0)
+        journal.end(job.execution, "unknown", code="interrupted", message="m", advice="a")
+        await job.wait(10)
+    assert isinstance(job.execution.state, Completed)
 
 
 async def test_a_pid_that_the_disk_refuses_is_kept_until_it_takes_it(

@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final, Literal
 
-VERSION: Final = 4
+VERSION: Final = 5
 """The format of the tables, which the file holds as its `user_version`."""
 
 _BUSY_SECONDS: Final = 2.0
@@ -64,6 +64,7 @@ _STEPS: Final[tuple[str, ...]] = (
     CREATE UNIQUE INDEX executions_by_key ON executions (principal, vps_id, idempotency_key)
         WHERE idempotency_key IS NOT NULL
     """,
+    "ALTER TABLE executions ADD COLUMN received_at REAL",
 )
 
 Value = str | float | bytes | None

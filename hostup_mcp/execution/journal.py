@@ -26,10 +26,12 @@ from hostup_mcp.execution.records import (
     Intended,
     Intent,
     Output,
+    Running,
+    Sent,
     StateName,
     Stream,
 )
-from hostup_mcp.execution.rows import OUTPUT_COLUMNS, encoded, output
+from hostup_mcp.execution.rows import OUTPUT_COLUMNS, RESULT_COLUMNS, encoded, output
 from hostup_mcp.execution.table import NOT_GONE, Table
 
 START_LEASE_SECONDS: Final = 180.0
@@ -213,23 +215,39 @@ class Journal:
         """Record the process id that HostUp returned.
 
         An earlier command that still stands under the same pid has lost its result: the guest
-        gives a number to a new command only when the old one is gone.
+        gives a number to a new command only when the old one is gone. What came for that number
+        since this command was sent is this one's.
         """
         now = self._clock()
-        code, message, advice = _PID_REUSED
         with self._db.writing():
-            if self._table.step(
-                record, "running", {"pid": pid, "lease_until": now + lease_seconds}
-            ):
-                # One that was lost before is closed for good too.
-                self._db.execute(
-                    "UPDATE executions SET state = 'lost', finished_at = ?, error_code = ?,"  # noqa: S608
-                    " error_message = ?, error_advice = ?"
-                    " WHERE vps_id = ? AND pid = ? AND state IN ('running', 'lost')"
-                    f" AND exec_id != ? AND {NOT_GONE}",
-                    (now, code, message, advice, record.vps_id, pid, record.exec_id),
-                )
+            columns = {"pid": pid, "lease_until": now + lease_seconds}
+            if self._table.step(record, "running", columns):
+                self._take_over_pid(record, pid, now)
         return self._table.reread(record)
+
+    def _take_over_pid(self, record: Execution, pid: int, now: float) -> None:
+        code, message, advice = _PID_REUSED
+        # A result that was there before this command was sent is the older one's.
+        older = (
+            "vps_id = ? AND pid = ? AND state IN ('running', 'lost')"
+            f" AND exec_id != ? AND {NOT_GONE} AND (received_at IS NULL OR received_at >= ?)"
+        )
+        state = record.state
+        sent_at = state.sent_at if isinstance(state, Sent) else now
+        which = (record.vps_id, pid, record.exec_id, sent_at)
+        self._db.execute(
+            f"UPDATE executions SET ({RESULT_COLUMNS}) = (SELECT {RESULT_COLUMNS} FROM executions"  # noqa: S608
+            f" WHERE {older} AND received_at IS NOT NULL) WHERE exec_id = ? AND EXISTS"
+            f" (SELECT 1 FROM executions WHERE {older} AND received_at IS NOT NULL)",
+            (*which, record.exec_id, *which),
+        )
+        # One that was lost before is closed for good too.
+        self._db.execute(
+            "UPDATE executions SET state = 'lost', finished_at = ?, error_code = ?,"  # noqa: S608
+            " error_message = ?, error_advice = ?, received_at = NULL, stdout = NULL,"
+            f" stderr = NULL WHERE {older}",
+            (now, code, message, advice, *which),
+        )
 
     def complete(
         self,
@@ -239,19 +257,49 @@ class Journal:
         signal: int | None,
         stdout: Stream,
         stderr: Stream,
+        is_contested: bool = False,
     ) -> Execution:
-        """Record the result, as it came. It is on disk when this returns."""
-        return self._step(
-            record,
-            "completed",
-            finished_at=self._clock(),
-            exit_code=exit_code,
-            signal=signal,
-            stdout=encoded(stdout.text),
-            stderr=encoded(stderr.text),
-            stdout_truncated=stdout.truncated,
-            stderr_truncated=stderr.truncated,
-        )
+        """Record the result, as it came. It is on disk when this returns.
+
+        Args:
+            record: whose pid it came for. If that went to a newer command meanwhile, it is that
+                one's result.
+            exit_code: None after an abnormal end.
+            signal: where HostUp gave one.
+            stdout: as it came.
+            stderr: as it came.
+            is_contested: whether a start is under way there that may turn out to have this pid.
+                Then, or if another process has one under way, it stays `running` with its result
+                until `settle`.
+        """
+        now = self._clock()
+        result: dict[str, Value] = {
+            "exit_code": exit_code,
+            "signal": signal,
+            "stdout": encoded(stdout.text),
+            "stderr": encoded(stderr.text),
+            "stdout_truncated": stdout.truncated,
+            "stderr_truncated": stderr.truncated,
+            "received_at": now,
+        }
+        with self._db.writing():
+            state = self._table.reread(record).state
+            if isinstance(state, Ended) and state.code == _PID_REUSED[0]:
+                newest = self.find(record.vps_id, state.pid or 0)
+                if newest is not None and isinstance(newest.state, Running):
+                    self._table.step(newest, "completed", {**result, "finished_at": now})
+            elif not (is_contested or self.being_sent(record.vps_id)):
+                self._table.step(record, "completed", {**result, "finished_at": now})
+            elif isinstance(state, Running) or (isinstance(state, Ended) and state.kind == "lost"):
+                self._table.step(record, "running", result)
+        return self._table.reread(record)
+
+    def settle(self, record: Execution) -> Execution:
+        """Give a result that was contested to the execution that it stands with."""
+        state = record.state
+        if isinstance(state, Running) and state.received_at is not None:
+            return self._step(record, "completed", finished_at=state.received_at)
+        return self._table.reread(record)
 
     def end(
         self, record: Execution, kind: EndKind, *, code: str, message: str, advice: str

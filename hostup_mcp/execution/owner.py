@@ -4,22 +4,47 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import cache
 from pathlib import Path
+
+from hostup_mcp.execution.records import Execution
 
 
 def current_owner() -> str:
-    """This process: its id, and its start time where the system tells it (Linux).
+    """This process: its id, its start time and its place, where the system tells them (Linux).
 
     The start time tells a process from a later one with the same id; it is in clock ticks since
-    boot (proc(5), field 22 of /proc/PID/stat).
+    boot (proc(5), field 22 of /proc/PID/stat). The place is the boot and the pid namespace.
     """
     pid = os.getpid()
-    return f"{pid}:{_start_time(pid)}"
+    return f"{pid}:{_start_time(pid)}:{_place()}"
+
+
+def has_gone(execution: Execution, now: float) -> bool:
+    """Whether the process that drives an execution is there no more.
+
+    Of a process in another container nothing can be seen here, so it counts as there until its
+    lease is out.
+
+    Args:
+        execution: whose owner is looked for.
+        now: seconds since the epoch.
+    """
+    owner = execution.owner
+    if owner == current_owner():
+        return False
+    boot, _, namespace = _parts(owner)[2].partition("/")
+    our_boot, _, our_namespace = _place().partition("/")
+    if boot and our_boot and boot != our_boot:
+        return True
+    if namespace and our_namespace and namespace != our_namespace:
+        return execution.lease_until < now
+    return not is_alive(owner)
 
 
 def is_alive(owner: str) -> bool:
-    """Whether the process still runs; true where that cannot be told."""
-    pid_text, _, start = owner.partition(":")
+    """Whether a process of this place still runs; true where that cannot be told."""
+    pid_text, start, _ = _parts(owner)
     if not pid_text.isdigit():
         return False
     pid = int(pid_text)
@@ -34,6 +59,25 @@ def is_alive(owner: str) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def _parts(owner: str) -> tuple[str, str, str]:
+    pid, start, place = [*owner.split(":", 2), "", ""][:3]
+    return pid, start, place
+
+
+@cache
+def _place() -> str:
+    """The boot and the pid namespace, with a slash between; empty parts where they are not told."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        boot = ""
+    try:
+        namespace = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        namespace = ""
+    return f"{boot}/{namespace}"
 
 
 def _start_time(pid: int) -> str:

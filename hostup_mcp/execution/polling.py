@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -15,6 +16,7 @@ from typing import Final
 import anyio
 
 from hostup_mcp.execution.admission import Admission
+from hostup_mcp.execution.database import JournalError
 from hostup_mcp.execution.faults import (
     GUEST_FROZEN,
     PID_UNKNOWN,
@@ -26,7 +28,7 @@ from hostup_mcp.execution.faults import (
 )
 from hostup_mcp.execution.job import Job
 from hostup_mcp.execution.journal import Journal
-from hostup_mcp.execution.owner import current_owner, is_alive
+from hostup_mcp.execution.owner import has_gone
 from hostup_mcp.execution.recorder import Recorder
 from hostup_mcp.execution.records import Completed, Ended, Execution, Running
 from hostup_mcp.execution.schedule import Schedule
@@ -40,6 +42,8 @@ _WATCH_SECONDS: Final = (0.1, 2.0)
 # An uptime may be some seconds old when HostUp tells it.
 _UPTIME_SLACK_SECONDS: Final = 60.0
 _STATUS_AGAIN_SECONDS: Final = 10.0
+# Without an uptime: too soon for a restart, and for another command with the same pid.
+_LOST_IS_OURS_SECONDS: Final = 120.0
 # One request may take a minute; then there are the journal and a machine that is busy.
 _LEASE_MARGIN_SECONDS: Final = 90.0
 
@@ -110,6 +114,10 @@ class Poller:
         """
         if resumed and not await self._come_by_lease(job):
             return
+        state = job.execution.state
+        if isinstance(state, Running) and state.received_at is not None:
+            await self._settle(job)
+            return
         turn = _Turn(job, pid, client, suspect=resumed, lease_until=job.execution.lease_until)
         now = anyio.current_time()
         began = now if job.started_at is None else job.started_at
@@ -146,7 +154,7 @@ class Poller:
             job.execution = record
             if isinstance(record.state, Completed):
                 return False
-            gone = record.owner != current_owner() and not is_alive(record.owner)
+            gone = has_gone(record, self._clock())
             take = partial(self._journal.lease, record, _LEASE_MARGIN_SECONDS, owner_is_gone=gone)
             if await self._recorder.once(take):
                 return True
@@ -178,8 +186,7 @@ class Poller:
     async def _ask(self, turn: _Turn) -> float | None:
         """Ask once. None: it is over. Else the least pause that HostUp wants, mostly 0."""
         job = turn.job
-        if turn.suspect and await self._rebooted(turn):
-            await self._recorder.end(job, "lost", VPS_REBOOTED)
+        if turn.suspect and await self._is_anothers(turn):
             return None
         turn.hurry = True
         async with self._admission.place() as take_place:
@@ -188,7 +195,7 @@ class Poller:
             except HostUpError as error:
                 return await self._failed(turn, error)
             job.problem = None
-            turn.denied_since = None
+            turn.denied_since, turn.reply_was_lost, turn.was_unreadable = None, False, False
             if await self._take(turn, state):
                 return None
         job.answer()
@@ -213,6 +220,8 @@ class Poller:
             turn.hurry = False
         elif not error.transient:
             job.problem = Fault.of(error)
+            if not job.is_confirmed:
+                await self._recorder.once(partial(self._journal.forget, job.execution))
             return None
         frozen = isinstance(error, ApiError) and recognised(error.detail) == GUEST_FROZEN
         job.problem = GUEST_FROZEN if frozen else Fault.of(error)
@@ -224,30 +233,34 @@ class Poller:
         job = turn.job
         job.is_confirmed = True
         if state.exited:
-            # A start under way may be given this very pid; whose result this is, it then says.
-            await self._under_way.settled(job.execution.vps_id)
-            await self._others_settled(job.execution.vps_id)
-            await self._recorder.complete(job, state)
-            if not isinstance(job.execution.state, Completed):
-                await self._hand_on(turn, state)
+            starts = self._under_way.now(job.execution.vps_id)
+            await self._recorder.complete(job, state, is_contested=bool(starts))
+            await self._settle(job, starts)
         elif isinstance(job.execution.state, Ended):  # taken for lost, and here after all
             again = partial(self._journal.mark_running, job.execution, turn.pid)
             await self._recorder.insist(job, again)
         return state.exited
 
-    async def _others_settled(self, vps_id: str) -> None:
-        """Wait until no living process of this user has a start under way there."""
-        find = partial(self._journal.being_sent, vps_id)
-        # What another process does can only be looked at again and again.
-        while any(is_alive(other.owner) for other in await self._recorder.once(find)):  # noqa: ASYNC110
-            await anyio.sleep(_WATCH_SECONDS[0])
+    async def _settle(self, job: Job, starts: frozenset[int] = frozenset()) -> None:
+        """Wait until it is known whose a result on disk is: a start may be given its pid.
 
-    async def _hand_on(self, turn: _Turn, state: CommandState) -> None:
-        """The pid went to a newer command meanwhile, so the result is that one's."""
-        find = partial(self._journal.find, turn.job.execution.vps_id, turn.pid)
-        newest = await self._recorder.once(find)
-        if newest is not None and isinstance(newest.state, Running):
-            await self._recorder.complete(Job(newest), state)
+        Only starts count that were under way when it came: here, or in living processes.
+        """
+        state = job.execution.state
+        if not isinstance(state, Running) or state.received_at is None:
+            return
+        await self._under_way.ended(starts, self._closing)
+        find = partial(self._journal.being_sent, job.execution.vps_id)
+        others: frozenset[str] | None = None
+        while not self._closing.is_set():
+            with suppress(JournalError):
+                found = await self._recorder.once(find)
+                left = frozenset(o.exec_id for o in found if not has_gone(o, self._clock()))
+                others = left if others is None else others & left
+            if others is not None and not others:
+                await self._recorder.insist(job, partial(self._journal.settle, job.execution))
+                return
+            await anyio.sleep(_WATCH_SECONDS[0])
 
     async def _denied(self, turn: _Turn, error: HostUpError, seconds: float) -> bool:
         """HostUp has no result to give, for so long now: whether that is the end of it."""
@@ -268,28 +281,42 @@ class Poller:
         await self._recorder.end(job, "lost", fault)
         return True
 
-    async def _rebooted(self, turn: _Turn) -> bool:
-        """Whether the VPS was started after the command was: then the pid is not its own.
+    async def _is_anothers(self, turn: _Turn) -> bool:
+        """Whether the pid must be left alone: the VPS was restarted since, or may have been."""
+        job = turn.job
+        rebooted = await self._rebooted(turn)
+        state = job.execution.state
+        if isinstance(state, Running) and rebooted:
+            await self._recorder.end(job, "lost", VPS_REBOOTED)
+            return True
+        if isinstance(state, Ended) and rebooted is None:
+            return self._clock() - state.ended_at > _LOST_IS_OURS_SECONDS
+        return bool(rebooted)
 
-        Not known, where HostUp gives no uptime; it counts as no.
+    async def _rebooted(self, turn: _Turn) -> bool | None:
+        """Whether the VPS was started after the command was; None if HostUp does not tell.
+
+        How long ago that was is told by the clock that does not jump, if this process started it.
         """
         job = turn.job
-        if not isinstance(job.execution.state, Running) or not job.is_confirmed:
+        state = job.execution.state
+        sent_at = state.sent_at if isinstance(state, Running | Ended) else None
+        if sent_at is None or not job.is_confirmed:
             turn.suspect = False
             return False
         now = anyio.current_time()
         if now - turn.status_at < _STATUS_AGAIN_SECONDS:
-            return False
+            return None
         turn.status_at = now
         try:
             status = await self._client.get_status(job.execution.vps_id)
         except HostUpError:
-            return False
+            return None
         turn.suspect = False
         if status.uptime_seconds is None:
-            return False
-        booted_at = self._clock() - status.uptime_seconds
-        return booted_at > job.execution.state.sent_at + _UPTIME_SLACK_SECONDS
+            return None
+        age = self._clock() - sent_at if job.started_at is None else now - job.started_at
+        return status.uptime_seconds < age - _UPTIME_SLACK_SECONDS
 
     async def _pause(self, job: Job, seconds: float, *, hurry: bool) -> bool:
         """Sleep, less if somebody asks and haste is allowed; True if the runner is closing."""

@@ -59,8 +59,8 @@ class Recorder:
                 job.problem = None
                 return
 
-    async def complete(self, job: Job, state: CommandState) -> None:
-        """Record the result."""
+    async def complete(self, job: Job, state: CommandState, *, is_contested: bool) -> None:
+        """Record the result; see `Journal.complete`."""
         write = partial(
             self._journal.complete,
             job.execution,
@@ -68,6 +68,7 @@ class Recorder:
             signal=state.signal,
             stdout=Stream(state.stdout, state.stdout_truncated),
             stderr=Stream(state.stderr, state.stderr_truncated),
+            is_contested=is_contested,
         )
         await self.insist(job, write)
 

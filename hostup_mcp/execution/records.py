@@ -21,7 +21,7 @@ StateName = Literal["intended", "sent", "running", "completed", "not_started", "
 COMES_FROM: Final[Mapping[StateName, tuple[StateName, ...]]] = {
     "intended": ("sent",),
     "sent": ("intended",),
-    "running": ("sent", "lost", "running"),
+    "running": ("sent", "lost", "running", "unknown"),
     "completed": ("running", "lost"),
     "not_started": ("intended", "sent"),
     "unknown": ("sent",),
@@ -48,10 +48,18 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """Started in the guest; `sent_at` in seconds since the epoch."""
+    """Started in the guest.
+
+    Attributes:
+        sent_at: seconds since the epoch.
+        pid: its process id.
+        received_at: when its result came to disk, seconds since the epoch, while a start is under
+            way that may turn out to have this pid; None before.
+    """
 
     sent_at: float
     pid: int
+    received_at: float | None = None
 
 
 LOCAL: Final = "local"

@@ -25,17 +25,22 @@ COLUMNS: Final = (
     " sent_at, finished_at, pid, exit_code, signal,"
     " ifnull(length(stdout), 0) + ifnull(length(stderr), 0),"
     " changes IS NOT NULL OR dropped_at IS NOT NULL, dropped_at,"
-    " error_code, error_message, error_advice"
+    " error_code, error_message, error_advice, received_at"
 )
 """What `execution` reads, in that order."""
 
 OUTPUT_COLUMNS: Final = "stdout, stderr, stdout_truncated, stderr_truncated, changes"
 """What `output` reads, in that order."""
 
+RESULT_COLUMNS: Final = (
+    "exit_code, signal, stdout, stderr, stdout_truncated, stderr_truncated, received_at"
+)
+"""What HostUp gives once."""
+
 _Fields = tuple[
     str, str, str, str, str, float, str, float, float | None, StateName, float | None,
     float | None, int | None, int | None, int | None, int, int, float | None,
-    str | None, str | None, str | None,
+    str | None, str | None, str | None, float | None,
 ]  # fmt: skip
 _OutputFields = tuple[bytes | None, bytes | None, int | None, int | None, str | None]
 
@@ -55,11 +60,11 @@ def _state(fields: _Fields) -> State:
         case "sent":
             return Sent(begun)
         case "running":
-            return Running(begun, pid or 0)
+            return Running(begun, pid or 0, fields[21])
         case "completed":
             return _completed(fields, begun, finished_at or created_at, pid or 0)
         case _:
-            code, message, advice = (text or "" for text in fields[18:])
+            code, message, advice = (text or "" for text in fields[18:21])
             ended = finished_at or created_at
             return Ended(name, sent_at, ended, pid, code, message, advice)
 

@@ -30,7 +30,7 @@ from hostup_mcp.execution.faults import (
 )
 from hostup_mcp.execution.job import Job
 from hostup_mcp.execution.journal import Journal, Repeats
-from hostup_mcp.execution.owner import current_owner, is_alive
+from hostup_mcp.execution.owner import current_owner, has_gone
 from hostup_mcp.execution.polling import Patience, Poller
 from hostup_mcp.execution.recorder import Recorder
 from hostup_mcp.execution.records import (
@@ -225,7 +225,8 @@ class Runner:
         """
         if job := self._jobs.get(execution.exec_id):
             return job
-        job = Job(execution)
+        # Of a command that was started elsewhere, only HostUp's answer tells that it is there.
+        job = Job(execution, is_confirmed=bool(execution.command))
         state = execution.state
         if isinstance(state, Running) or self._may_be_found(execution):
             return self._drive(job, None)
@@ -318,7 +319,7 @@ class Runner:
             execution
             for execution in await self._recorder.once(find)
             if execution.exec_id not in self._jobs
-            and (execution.owner == current_owner() or not is_alive(execution.owner))
+            and (execution.owner == current_owner() or has_gone(execution, self._clock()))
         ]
         for execution in left[:_LEFTOVERS_AT_ONCE]:
             await self.resume(execution)
@@ -356,7 +357,8 @@ class Runner:
             job.started.set()
             if job.pid is not None and not isinstance(job.execution.state, Completed):
                 # Also one that this process saw another start is that one's to ask for.
-                resumed = job.started_at is None and job.is_confirmed
+                is_ours = job.execution.owner == current_owner() and not job.is_confirmed
+                resumed = job.started_at is None and not is_ours
                 await self._poller.poll(job, job.pid, client, resumed=resumed)
             job.execution = await self.shown(job.execution)
         except JournalError as error:
@@ -387,7 +389,7 @@ class Runner:
     async def _close_orphan(self, job: Job) -> Fault | None:
         """Say what is certain of an execution whose starter is gone; None if it is not gone."""
         execution = job.execution
-        if execution.owner != current_owner() and is_alive(execution.owner):
+        if execution.owner != current_owner() and not has_gone(execution, self._clock()):
             return None
         sent = isinstance(execution.state, Sent)
         fault = INTERRUPTED_WHILE if sent else INTERRUPTED_BEFORE

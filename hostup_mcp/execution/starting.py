@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Final
 
@@ -15,7 +14,7 @@ from hostup_mcp.execution.faults import CANCELLED, PID_MISSING, Fault, of_start
 from hostup_mcp.execution.job import Job
 from hostup_mcp.execution.journal import Journal
 from hostup_mcp.execution.recorder import Recorder
-from hostup_mcp.execution.records import Sent
+from hostup_mcp.execution.records import Intended, Sent
 from hostup_mcp.hostup.client import HostUpClient
 from hostup_mcp.hostup.errors import HostUpError, NotSent, RateLimited, TlsFailed
 from hostup_mcp.policy.judge import ApprovedCommand
@@ -30,26 +29,43 @@ class StartsUnderWay:
     """Which VPSs are being sent a command, so that nobody takes a new pid for an old one."""
 
     def __init__(self) -> None:
-        self._turns: dict[str, int] = defaultdict(int)
+        self._starts: dict[int, str] = {}
+        self._begun = 0
         self._changed = anyio.Event()
 
-    @asynccontextmanager
-    async def start(self, vps_id: str) -> AsyncGenerator[None]:
+    @contextmanager
+    def start(self, vps_id: str) -> Generator[None]:
         """A start on this VPS, from its request until its pid is on disk."""
-        self._turns[vps_id] += 1
+        self._begun += 1
+        number = self._begun
+        self._starts[number] = vps_id
         try:
             yield
         finally:
-            self._turns[vps_id] -= 1
-            if not self._turns[vps_id]:
-                del self._turns[vps_id]
+            del self._starts[number]
             self._changed.set()
             self._changed = anyio.Event()
 
-    async def settled(self, vps_id: str) -> None:
-        """Wait until no start is under way there."""
-        while vps_id in self._turns:
-            await self._changed.wait()
+    def now(self, vps_id: str) -> frozenset[int]:
+        """The starts that are under way there now."""
+        return frozenset(number for number, where in self._starts.items() if where == vps_id)
+
+    async def ended(self, starts: frozenset[int], closing: anyio.Event) -> None:
+        """Wait until these have ended, or the server closes."""
+        while starts & self._starts.keys() and not closing.is_set():
+            changed = self._changed
+            async with anyio.create_task_group() as tasks:
+                for event in (changed, closing):
+                    tasks.start_soon(_cancel_after, event, tasks.cancel_scope)
+
+
+async def _cancel_after(event: anyio.Event, scope: anyio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()
+
+
+class _Withdrawn(Exception):
+    """The execution is not to be sent: its record says so, or nobody wants it any more."""
 
 
 class Starter:
@@ -121,25 +137,39 @@ class Starter:
             if fault is not None:
                 await self._recorder.end(job, "not_started", fault)
                 return None
-            async with self._under_way.start(vps_id):
-                await self._send(job, command, client)
+            await self._send(job, command, client)
         except HostUpError as error:
             self._availability.forget(vps_id)
             return error
         return None
 
     async def _send(self, job: Job, command: ApprovedCommand, client: HostUpClient) -> None:
-        job.execution = await self._recorder.once(partial(self._journal.mark_sent, job.execution))
-        if job.is_deserted or self._closing.is_set():
-            await self._recorder.end(job, "not_started", CANCELLED)
-            return
-        started = await client.start_command(job.execution.vps_id, command.sent)
-        if started.pid is None:
-            await self._recorder.end(job, "unknown", PID_MISSING)
-            return
-        job.pid, job.started_at = started.pid, anyio.current_time()
-        mark_running = partial(self._journal.mark_running, job.execution, started.pid)
-        await self._recorder.insist(job, mark_running)
+        vps_id = job.execution.vps_id
+        with ExitStack() as under_way:
+
+            async def go() -> None:
+                # Its turn may have been long in coming.
+                if job.is_deserted or self._closing.is_set():
+                    raise _Withdrawn
+                under_way.enter_context(self._under_way.start(vps_id))
+                mark_sent = partial(self._journal.mark_sent, job.execution)
+                job.execution = await self._recorder.once(mark_sent)
+                is_ours = isinstance(job.execution.state, Sent)
+                if not is_ours or job.is_deserted or self._closing.is_set():
+                    raise _Withdrawn
+
+            try:
+                started = await client.start_command(vps_id, command.sent, go)
+            except _Withdrawn:
+                if isinstance(job.execution.state, Intended | Sent):
+                    await self._recorder.end(job, "not_started", CANCELLED)
+                return
+            if started.pid is None:
+                await self._recorder.end(job, "unknown", PID_MISSING)
+                return
+            job.pid, job.started_at = started.pid, anyio.current_time()
+            mark_running = partial(self._journal.mark_running, job.execution, started.pid)
+            await self._recorder.insist(job, mark_running)
 
     async def _give_up(self, job: Job, error: HostUpError) -> None:
         if isinstance(job.execution.state, Sent):

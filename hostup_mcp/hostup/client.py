@@ -159,7 +159,9 @@ class HostUpClient:
             when_large=when_large,
         )
 
-    async def start_command(self, vps_id: str, command: str) -> StartedCommand:
+    async def start_command(
+        self, vps_id: str, command: str, when_turn: Callable[[], Awaitable[None]] | None = None
+    ) -> StartedCommand:
         """`POST /api/v2/vps/{id}/agent/exec` (scope `write:vm`; page post-v2-vps-id-agent-exec).
 
         Not idempotent: no deduplication is documented. Only the runner calls this, with the text
@@ -168,13 +170,17 @@ class HostUpClient:
         Args:
             vps_id: the VPS.
             command: 1 to 4096 characters.
+            when_turn: called when nothing but sending is left to do; what it raises is raised here,
+                and nothing is sent.
 
         Raises:
             ValidationError: the command is empty or longer.
         """
         body = CommandRequest(command=command).model_dump()
         path = _path(vps_id, "/agent/exec")
-        return await self._send(StartedCommand, _START, "POST", path, json_body=body)
+        return await self._send(
+            StartedCommand, _START, "POST", path, json_body=body, when_turn=when_turn
+        )
 
     async def _send(
         self,
@@ -187,6 +193,7 @@ class HostUpClient:
         json_body: Mapping[str, str] | None = None,
         max_bytes: int = MAX_REPLY_BYTES,
         when_large: Callable[[], Awaitable[None]] | None = None,
+        when_turn: Callable[[], Awaitable[None]] | None = None,
     ) -> _Model:
         if self._api_key is None:
             raise ApiKeyMissing(
@@ -196,6 +203,8 @@ class HostUpClient:
             )
         key = self._api_key.get_secret_value()
         async with self._pacer.turn() as turn:
+            if when_turn is not None:
+                await when_turn()
             try:
                 reply = await self._http.request(
                     method,
