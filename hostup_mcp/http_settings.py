@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
@@ -12,9 +12,11 @@ from hostup_mcp.sections import PathText, Section, plain_key
 
 def _names(value: object) -> object:
     """A list, also from one line of text with commas; `none` is the empty one."""
+    if isinstance(value, list):
+        return tuple(cast("list[object]", value))
     if not isinstance(value, str):
         return value
-    return [] if value.strip() == "none" else [item.strip() for item in value.split(",")]
+    return () if value.strip() == "none" else tuple(item.strip() for item in value.split(","))
 
 
 def _plain_host(text: str) -> str:
