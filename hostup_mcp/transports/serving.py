@@ -1,12 +1,4 @@
-<<<<<<< HEAD:hostup_mcp/transports.py
-"""Serving MCP: stdio.
-
-stdout belongs to the protocol; file descriptor 1 points at stderr meanwhile (`wire`), so a stray
-print cannot reach a client.
-"""
-=======
 """What every transport serves: one journal, one client of HostUp's and one runner per process."""
->>>>>>> 672d47d (Serve Streamable HTTP and HTTP+SSE behind Host, Origin and token checks, with an orderly end):hostup_mcp/transports/serving.py
 
 from __future__ import annotations
 
@@ -32,13 +24,8 @@ from hostup_mcp.hostup.http import Timeouts
 from hostup_mcp.hostup.pacer import Pacer
 from hostup_mcp.policy.policies import Policies
 from hostup_mcp.receipts import Receipts
-from hostup_mcp.receipts import Receipts
 from hostup_mcp.server import CallLimits, ToolService, build
-<<<<<<< HEAD:hostup_mcp/transports.py
-from hostup_mcp.wire import stdout_wire
-=======
 from hostup_mcp.transports.contact import ContactTransport
->>>>>>> 672d47d (Serve Streamable HTTP and HTTP+SSE behind Host, Origin and token checks, with an orderly end):hostup_mcp/transports/serving.py
 
 _logger = logging.getLogger(__name__)
 
@@ -104,24 +91,12 @@ async def serving(
     limits = CallLimits(settings.output.window_bytes, settings.server.client_timeout_seconds)
     async with anyio.create_task_group() as tasks:
         runner = _runner(settings, client, journal, tasks)
-<<<<<<< HEAD:hostup_mcp/transports.py
-        receipts = Receipts()
-        service = ToolService(client, runner, policies, limits, receipts)
-        server = build(service, policies)
-=======
         receipts = Receipts()
         server = build(ToolService(client, runner, policies, limits, receipts), policies)
->>>>>>> 672d47d (Serve Streamable HTTP and HTTP+SSE behind Host, Origin and token checks, with an orderly end):hostup_mcp/transports/serving.py
         if key is not None:
             tasks.start_soon(runner.reap_leftovers)
         try:
-<<<<<<< HEAD:hostup_mcp/transports.py
-            with stdout_wire(receipts) as stdout:
-                async with stdio_server(stdout=stdout) as (receive, send):
-                    await server.run(receive, send, server.create_initialization_options())
-=======
             yield Served(server, runner, journal, contact, receipts, tasks)
->>>>>>> 672d47d (Serve Streamable HTTP and HTTP+SSE behind Host, Origin and token checks, with an orderly end):hostup_mcp/transports/serving.py
         finally:
             await runner.aclose()
         tasks.cancel_scope.cancel()
