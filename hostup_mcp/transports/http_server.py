@@ -8,7 +8,7 @@ import signal
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
-from functools import partial
+from dataclasses import dataclass
 from socket import socket
 from ssl import SSLContext
 from typing import Final, Literal
@@ -16,6 +16,7 @@ from typing import Final, Literal
 import anyio
 import click
 import uvicorn
+from anyio.abc import TaskStatus
 
 from hostup_mcp import logs
 from hostup_mcp.config import Settings
@@ -40,6 +41,20 @@ _LAST_SECONDS: Final = 2.7
 _BACKSTOP_SECONDS: Final = 3
 
 _logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is served, and where."""
+
+    settings: Settings
+    policies: Policies
+    journal: Journal
+    mounted: Mounted
+    tokens: Tokens | None
+    tls: SSLContext | None
+    listener: socket
+    address: str
 
 
 class _Server(uvicorn.Server):
@@ -77,44 +92,37 @@ def serve_http(settings: Settings, policies: Policies, transport: HttpTransportN
             tokens, texts = find_tokens(http, settings.state.path)
             logs.hide(texts)
         with listening(http) as (listener, address):
-            _announce(settings, mounted, address, tokens)
-            anyio.run(partial(_serve, settings, policies, journal, mounted, tokens, tls, listener))
+            plan = _Plan(settings, policies, journal, mounted, tokens, tls, listener, address)
+            anyio.run(_serve, plan)
 
 
-def _announce(settings: Settings, mounted: Mounted, address: str, tokens: Tokens | None) -> None:
+async def _serve(plan: _Plan) -> None:
+    http = plan.settings.http
+    async with serving(plan.settings, plan.policies, plan.journal) as served:
+        has_key = plan.settings.hostup.api_key is not None
+        health = Health(plan.journal, served.contact, has_key=has_key)
+        went_out = served.receipts.went_out
+        app = build_app(served.server, http, plan.mounted, plan.tokens, health, went_out)
+        server = _Server(_config(app.exchanges, http, plan.tls))
+        await served.tasks.start(_stop_on_signal, server, app.exchanges, served)
+        _announce(plan)
+        async with app.sessions:
+            await server.serve([plan.listener])
+
+
+def _announce(plan: _Plan) -> None:
     """Say on stderr where to connect, and where the token is; never the token."""
-    http = settings.http
-    if http.uds is None:
-        base = f"{'https' if http.tls_cert else 'http'}://{address}"
-    else:
-        base = f"unix:{address}:"
+    http, mounted, tokens = plan.settings.http, plan.mounted, plan.tokens
+    scheme = "https" if plan.tls else "http"
+    base = f"{scheme}://{plan.address}" if http.uds is None else f"unix:{plan.address}:"
     paths = [path for path, on in ((MCP_PATH, mounted.streamable), (SSE_PATH, mounted.sse)) if on]
     where = " and ".join(base + path for path in paths)
     token = f"bearer token: {tokens.place}" if tokens else "no token: the socket's mode guards it"
     click.echo(f"hostup-mcp: serving MCP at {where} ({token})", err=True)
     if mounted.sse:
         _logger.warning("HTTP+SSE at %s is deprecated: use Streamable HTTP where you can", SSE_PATH)
-    if is_exposed(http) and http.tls_cert is None:
+    if is_exposed(http) and plan.tls is None:
         _logger.warning("tokens cross the network in clear: put TLS in front, or give --tls-cert")
-
-
-async def _serve(
-    settings: Settings,
-    policies: Policies,
-    journal: Journal,
-    mounted: Mounted,
-    tokens: Tokens | None,
-    tls: SSLContext | None,
-    listener: socket,
-) -> None:
-    http = settings.http
-    async with serving(settings, policies, journal) as served:
-        health = Health(journal, served.contact, has_key=settings.hostup.api_key is not None)
-        app = build_app(served.server, http, mounted, tokens, health, served.receipts.went_out)
-        server = _Server(_config(app.exchanges, http, tls))
-        served.tasks.start_soon(_stop_on_signal, server, app.exchanges, served)
-        async with app.sessions:
-            await server.serve([listener])
 
 
 def _config(app: Exchanges, http: HttpSettings, tls: SSLContext | None) -> uvicorn.Config:
@@ -133,9 +141,12 @@ def _config(app: Exchanges, http: HttpSettings, tls: SSLContext | None) -> uvico
     )
 
 
-async def _stop_on_signal(server: _Server, exchanges: Exchanges, served: Served) -> None:
+async def _stop_on_signal(
+    server: _Server, exchanges: Exchanges, served: Served, *, task_status: TaskStatus[None]
+) -> None:
     """End in good order on SIGTERM or SIGINT, and at the second one at once."""
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
         async for number in signals:
             if server.should_exit:
                 _leave(served.journal, 128 + number)
