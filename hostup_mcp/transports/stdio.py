@@ -20,6 +20,7 @@ from hostup_mcp.execution.runner import Runner
 from hostup_mcp.policy.policies import Policies
 from hostup_mcp.transports.errors import StdoutFailed
 from hostup_mcp.transports.serving import opened, serving
+from hostup_mcp.transports.stdin_lines import stdin_lines
 from hostup_mcp.wire import stdout_wire
 
 _logger = logging.getLogger(__name__)
@@ -50,8 +51,8 @@ async def _serve(settings: Settings, policies: Policies, journal: Journal) -> No
         if sys.platform != "win32":
             served.tasks.start_soon(_stop_on_signal, served.runner, journal)
         server = served.server
-        with stdout_wire(served.receipts) as stdout:
-            async with stdio_server(stdout=stdout) as (receive, send):
+        with stdin_lines() as stdin, stdout_wire(served.receipts) as stdout:
+            async with stdio_server(stdin, stdout) as (receive, send):
                 await server.run(receive, send, server.create_initialization_options())
 
 
