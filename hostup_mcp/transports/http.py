@@ -19,7 +19,7 @@ from hostup_mcp.transports.exchange import Exchange, Exchanges, WentOut
 from hostup_mcp.transports.guard import Allowed, HostGuard, TokenGuard
 from hostup_mcp.transports.health import Health
 from hostup_mcp.transports.http_errors import error_response
-from hostup_mcp.transports.limits import CallBudget, RequestLimits, principal
+from hostup_mcp.transports.limits import ADMITTED, CallBudget, RequestLimits, principal
 from hostup_mcp.transports.listener import is_exposed
 from hostup_mcp.transports.tokens import Tokens
 
@@ -78,11 +78,11 @@ def build_app(
     )
     routes: dict[str, ASGIApp] = {}
     if mounted.streamable:
-        routes[MCP_PATH] = manager.handle_request
+        routes[MCP_PATH] = RequestLimits(manager.handle_request, settings, budget)
     if mounted.sse:
         routes |= _sse_routes(server, settings)
     server.middleware.append(_CallBounds(budget))
-    guarded = TokenGuard(RequestLimits(_Paths(routes), settings, budget), tokens)
+    guarded = TokenGuard(_Paths(routes), tokens)
     allowed = Allowed(
         frozenset(settings.allowed_hosts),
         frozenset(settings.allowed_origins or ()),
@@ -140,8 +140,10 @@ class _CallBounds:
         request: object = ctx.request
         if ctx.method != "tools/call" or not isinstance(request, Request):
             return await call_next(ctx)
-        exchange: Exchange = request.scope["state"]["exchange"]
-        with self._budget.at_work(principal(request.scope)), exchange.stops_waiting():
+        state = request.scope["state"]
+        exchange: Exchange = state["exchange"]
+        whose, admitted = principal(request.scope), ADMITTED in state
+        with self._budget.at_work(whose, admitted=admitted), exchange.stops_waiting():
             return await call_next(ctx)
         raise MCPError(_REQUEST_CANCELLED, "The client left.")
 
@@ -172,7 +174,8 @@ def _sse_routes(server: Server[Any], settings: HttpSettings) -> dict[str, ASGIAp
         finally:
             open_sessions -= 1
 
-    return {SSE_PATH: sse, MESSAGES_PATH: transport.handle_post_message}
+    messages = RequestLimits(transport.handle_post_message, settings, None)
+    return {SSE_PATH: sse, MESSAGES_PATH: messages}
 
 
 def _sent_path(scope: Scope) -> str:

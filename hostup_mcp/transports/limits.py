@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import cast
+from typing import Final, cast
 
 import anyio
 import pydantic_core
@@ -19,6 +19,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from hostup_mcp.http_settings import HttpSettings
 from hostup_mcp.transports.guard import headers
 from hostup_mcp.transports.http_errors import error_response
+
+ADMITTED: Final = "admitted"
+"""In the state of a request: its call has been counted."""
 
 
 @dataclass(slots=True)
@@ -55,8 +58,8 @@ class CallBudget:
             None; or why it may not begin, and after how many whole seconds to try again.
         """
         account = self._account(principal)
-        if account.in_flight >= self._at_once:
-            return f"{self._at_once} calls of this token are at work.", 1
+        if full := self._full(account):
+            return full
         if account.left < 1:
             wait = math.ceil((1 - account.left) * 60 / self._per_minute)
             return f"This token has made {self._per_minute} calls in a minute.", wait
@@ -64,21 +67,31 @@ class CallBudget:
         return None
 
     @contextmanager
-    def at_work(self, principal: str) -> Generator[None]:
+    def at_work(self, principal: str, *, admitted: bool) -> Generator[None]:
         """A call, while it is carried out.
 
+        Args:
+            principal: whose.
+            admitted: whether it has been counted; others may have begun since.
+
         Raises:
-            MCPError: others that were admitted at the same moment have filled the budget.
+            MCPError: there is no room for it.
         """
         account = self._account(principal)
-        if account.in_flight >= self._at_once:
-            message = f"{self._at_once} calls of this token are at work. Try again in a second."
-            raise MCPError(INVALID_REQUEST, message)
+        refused = self._full(account) if admitted else self.admit(principal)
+        if refused is not None:
+            reason, wait = refused
+            raise MCPError(INVALID_REQUEST, f"{reason} {_again(wait)}", {"error": "too_many_calls"})
         account.in_flight += 1
         try:
             yield
         finally:
             account.in_flight -= 1
+
+    def _full(self, account: _Account) -> tuple[str, int] | None:
+        if account.in_flight < self._at_once:
+            return None
+        return f"{self._at_once} calls of this token are at work.", 1
 
     def _account(self, principal: str) -> _Account:
         now = self._clock()
@@ -93,7 +106,15 @@ class CallBudget:
 class RequestLimits:
     """ASGI middleware: headers and body of a bounded size, and a place for a call."""
 
-    def __init__(self, app: ASGIApp, settings: HttpSettings, budget: CallBudget) -> None:
+    def __init__(self, app: ASGIApp, settings: HttpSettings, budget: CallBudget | None) -> None:
+        """The middleware.
+
+        Args:
+            app: what answers.
+            settings: the limits.
+            budget: where calls are counted; None where a refusal by HTTP status would end the
+                client's whole session, so that the call itself must be answered.
+        """
         self._app = app
         self._settings = settings
         self._budget = budget
@@ -140,19 +161,24 @@ class RequestLimits:
         return bytes(body)
 
     def _admit(self, scope: Scope, body: bytes) -> Response | None:
-        if not _is_call(body):
+        if self._budget is None or not _is_call(body):
             return None
         refused = self._budget.admit(principal(scope))
         if refused is None:
+            scope["state"][ADMITTED] = True
             return None
         reason, wait = refused
         return error_response(
             429,
             "too_many_calls",
             reason,
-            f"Try again in {wait} s; nothing was sent to HostUp.",
+            _again(wait),
             {"Retry-After": str(wait)},
         )
+
+
+def _again(wait: int) -> str:
+    return f"Try again in {wait} s; nothing was sent to HostUp."
 
 
 def principal(scope: Scope) -> str:

@@ -137,8 +137,8 @@ def _read(path: Path) -> list[tuple[str, str]]:
 
 
 def _parse(line: str, where: str, path: Path) -> tuple[str, str]:
-    name, _, text = line.strip().rpartition(" ")
-    name, text = name.strip(), text.strip()
+    *names, text = line.split()
+    name = " ".join(names)
     if name and (not _NAME.fullmatch(name) or name == LOCAL):
         raise _unusable(str(path), f"{where} has a name that is not accepted")
     if not _PLAIN.fullmatch(text) or len(text) < _LEAST_LENGTH:

@@ -164,7 +164,8 @@ def read_all(connection: socket.socket | ssl.SSLSocket) -> tuple[int, bytes]:
             got += chunk
     except ConnectionResetError:
         pass
-    return (int(got.split(b" ", 2)[1]) if got else 0), got
+    status = got.split(b" ", 2)[1] if got.startswith(b"HTTP/") else b"0"
+    return int(status), got
 
 
 def request(path: str, *headers: str, method: str = "GET", host: str = "localhost") -> bytes:
