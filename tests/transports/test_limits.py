@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import pytest
 
 from hostup_mcp.http_settings import HttpSettings
@@ -196,11 +197,22 @@ def test_sse_sessions_too(small: HttpServer) -> None:
         time.sleep(0.2)
 
 
+def await_room(server: HttpServer) -> None:
+    """Wait until the sessions of other tests have been idle for long enough."""
+    deadline = time.monotonic() + 20
+    with server.http() as http:
+        while not (opened := http.post("/mcp", json=INITIALIZE)).is_success:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        http.delete("/mcp", headers={"Mcp-Session-Id": opened.headers["mcp-session-id"]})
+
+
 @pytest.mark.parametrize("transport", ["http", "sse"])
 async def test_calls_over_the_limit_are_429_and_the_others_go_on(
     small: HttpServer, transport: str
 ) -> None:
     outcomes: list[object] = []
+    await anyio.to_thread.run_sync(await_room, small)
 
     async with small.client(LEGACY, transport) as client:
         await client.list_tools()
