@@ -20,7 +20,7 @@ from tests.stdio_client import LEGACY, MODERN, RawClient, environment, facts
 from tests.transports.http_process import INITIALIZE, HttpServer, read_all, request
 
 PATIENCE_SECONDS = 30.0
-ENVELOPE = {
+ENVELOPE: dict[str, Any] = {
     "io.modelcontextprotocol/protocolVersion": MODERN,
     "io.modelcontextprotocol/clientCapabilities": {},
 }

@@ -178,7 +178,7 @@ def test_tls_with_certificate_and_key(
 def test_tls_that_cannot_be(pem: Callable[[str], Path], cert: str, key: str, code: str) -> None:
     given = {f"tls_{name}": str(pem(v)) for name, v in (("cert", cert), ("key", key)) if v}
     with pytest.raises(ServeError) as refused:
-        tls_context(HttpSettings(**given))
+        tls_context(HttpSettings.model_validate(given))
     assert refused.value.code == code
 
 

@@ -78,14 +78,14 @@ async def calling(client: Client, **arguments: Any) -> AsyncGenerator[dict[str, 
     outcome: dict[str, Any] = {}
     begun = anyio.Event()
 
-    async def progress(_progress: float, _total: float | None, message: str | None) -> None:
+    async def notified(progress: float, total: float | None, message: str | None) -> None:
         if message and "running" in message:
             begun.set()
 
     async def call() -> None:
         try:
             result = await client.call_tool(
-                "vps_exec", {"vps_id": WEB, **arguments}, progress_callback=progress
+                "vps_exec", {"vps_id": WEB, **arguments}, progress_callback=notified
             )
             outcome["facts"] = result.structured_content
         except Exception as error:  # noqa: BLE001 - whatever the client makes of it

@@ -15,7 +15,7 @@ from hostup_mcp.sandbox.serving import WEB, Sandbox
 from hostup_mcp.transports.stdin_lines import LONGEST
 from tests.stdio_client import RawClient, environment
 
-ENVELOPE = {
+ENVELOPE: dict[str, Any] = {
     "io.modelcontextprotocol/protocolVersion": "2026-07-28",
     "io.modelcontextprotocol/clientCapabilities": {},
 }
