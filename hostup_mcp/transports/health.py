@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from hostup_mcp.execution.database import JournalError
 from hostup_mcp.execution.journal import Journal
-from hostup_mcp.transports.contact import ContactTransport
+from hostup_mcp.transports.contact import ContactPacer
 
 _FRESH_SECONDS: Final = 2.0
 
@@ -19,7 +19,7 @@ _FRESH_SECONDS: Final = 2.0
 class Health:
     """Answers the two health routes. Says no secret, no path and no address."""
 
-    def __init__(self, journal: Journal, contact: ContactTransport, *, has_key: bool) -> None:
+    def __init__(self, journal: Journal, contact: ContactPacer, *, has_key: bool) -> None:
         """Health of a server.
 
         Args:

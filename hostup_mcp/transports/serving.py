@@ -20,12 +20,11 @@ from hostup_mcp.execution.retention import Retention
 from hostup_mcp.execution.runner import Runner
 from hostup_mcp.execution.schedule import Schedule
 from hostup_mcp.hostup.client import HostUpClient
-from hostup_mcp.hostup.http import Timeouts
-from hostup_mcp.hostup.pacer import Pacer
+from hostup_mcp.hostup.http import HttpTransport, Timeouts
 from hostup_mcp.policy.policies import Policies
 from hostup_mcp.receipts import Receipts
 from hostup_mcp.server import CallLimits, ToolService, build
-from hostup_mcp.transports.contact import ContactTransport
+from hostup_mcp.transports.contact import ContactPacer
 
 _logger = logging.getLogger(__name__)
 
@@ -46,7 +45,7 @@ class Served:
     server: Server[Any]
     runner: Runner
     journal: Journal
-    contact: ContactTransport
+    contact: ContactPacer
     receipts: Receipts
     tasks: TaskGroup
 
@@ -85,9 +84,11 @@ async def serving(
     What runs on HostUp's side then goes on, and stands in the journal as running.
     """
     execution, key = settings.execution, settings.hostup.api_key
-    pacer = Pacer(rate=execution.requests_per_second, longest=execution.retry_after_longest_seconds)
-    contact = ContactTransport(settings.hostup.base_url, _timeouts(settings))
-    client = HostUpClient(contact, key, pacer)
+    contact = ContactPacer(
+        rate=execution.requests_per_second, longest=execution.retry_after_longest_seconds
+    )
+    http = HttpTransport(settings.hostup.base_url, _timeouts(settings))
+    client = HostUpClient(http, key, contact)
     limits = CallLimits(settings.output.window_bytes, settings.server.client_timeout_seconds)
     async with anyio.create_task_group() as tasks:
         runner = _runner(settings, client, journal, tasks)

@@ -156,8 +156,11 @@ def test_a_server_whose_hostup_does_not_answer_ends(
     ):
         session = http.post("/mcp", json=INITIALIZE).headers["mcp-session-id"]
         held = [server.connect() for _ in range(2)]
-        calls = [{"name": "list_vps"}, {"name": "vps_exec", "arguments": {}}]
-        calls[1]["arguments"] = {"vps_id": WEB, "command": "uptime", "wait_seconds": 40}
+        arguments = {"vps_id": WEB, "command": "uptime", "wait_seconds": 40}
+        calls: list[dict[str, Any]] = [
+            {"name": "list_vps"},
+            {"name": "vps_exec", "arguments": arguments},
+        ]
         for connection, params in zip(held, calls, strict=True):
             message = {"id": params["name"], "method": "tools/call", "params": params}
             connection.sendall(post(server, "/mcp", message, f"Mcp-Session-Id: {session}"))
