@@ -139,6 +139,13 @@ class HttpServer:
             connection.sendall(request)
             return read_all(connection)
 
+    def await_answer(self, path: str, status: int) -> None:
+        """Wait until this path answers so, without a token."""
+        deadline = time.monotonic() + START_SECONDS
+        while self.raw(request(path))[0] != status:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
     @asynccontextmanager
     async def client(
         self, era: str = MODERN, transport: str = "http", token: str | None = None
