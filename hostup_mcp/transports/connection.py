@@ -71,9 +71,11 @@ class BoundedConnection(H11Protocol):
     def on_response_complete(self) -> None:
         """Wait for the next request."""
         super().on_response_complete()
-        # Between two requests uvicorn's own limit on idle connections counts.
         if self.conn.their_state is h11.IDLE:
+            # Between two requests uvicorn's own limit on idle connections counts.
             self._expect(None)
+        else:
+            self._watch()
 
     def pause_writing(self) -> None:
         """The client reads too slowly."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -11,6 +12,7 @@ from mcp.server.lowlevel import Server
 from mcp.server.sse import SseServerTransport
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.shared.exceptions import MCPError
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -27,6 +29,10 @@ MCP_PATH: Final = "/mcp"
 SSE_PATH: Final = "/sse"
 MESSAGES_PATH: Final = "/messages/"
 
+_PAGES_SEND: Final = (
+    *("Authorization", "Content-Type", "Last-Event-ID"),
+    *("Mcp-Method", "Mcp-Name", "Mcp-Protocol-Version", "Mcp-Session-Id"),
+)
 _REQUEST_CANCELLED: Final = -32800
 
 
@@ -88,8 +94,21 @@ def build_app(
         frozenset(settings.allowed_origins or ()),
         loopback=not is_exposed(settings),
     )
-    open_to_all = HostGuard(_HealthRoutes(guarded, health), allowed)
-    return HttpApp(Exchanges(open_to_all, went_out), manager.run())
+    everything: ASGIApp = _HealthRoutes(guarded, health)
+    if settings.allowed_origins:
+        everything = _for_pages(everything, settings.allowed_origins)
+    return HttpApp(Exchanges(HostGuard(everything, allowed), went_out), manager.run())
+
+
+def _for_pages(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
+    """The application with the headers (CORS) that browsers want before pages may call it."""
+    return CORSMiddleware(
+        app,
+        allow_origins=origins,
+        allow_methods=["GET", "POST", "DELETE"],
+        allow_headers=_PAGES_SEND,
+        expose_headers=["Mcp-Session-Id", "WWW-Authenticate", "Retry-After"],
+    )
 
 
 class _Paths:

@@ -21,7 +21,6 @@ from anyio.abc import TaskStatus
 from hostup_mcp import logs
 from hostup_mcp.config import Settings
 from hostup_mcp.execution.journal import Journal
-from hostup_mcp.execution.runner import Runner
 from hostup_mcp.http_settings import HttpSettings
 from hostup_mcp.policy.policies import Policies
 from hostup_mcp.transports.connection import bounded
@@ -149,28 +148,25 @@ async def _stop_on_signal(
         task_status.started()
         async for number in signals:
             if server.should_exit:
-                _leave(served.journal, 128 + number)
+                os._exit(128 + number)
             exchanges.close()
             server.should_exit = True
-            # A thread of its own: it holds whatever the event loop is stuck in.
-            last = threading.Timer(_LAST_SECONDS, _leave, (served.journal, 0))
+            # A thread of its own: it holds whatever the event loop is stuck in. What the journal
+            # has is on disk at any moment.
+            last = threading.Timer(_LAST_SECONDS, os._exit, (0,))
             last.daemon = True
             last.start()
-            served.tasks.start_soon(_drain, server, exchanges, served.runner)
+            served.tasks.start_soon(_drain, server, exchanges, served)
 
 
-async def _drain(server: _Server, exchanges: Exchanges, runner: Runner) -> None:
+async def _drain(server: _Server, exchanges: Exchanges, served: Served) -> None:
     """Let calls be answered, with what is known by then; then end what is still open."""
-    await runner.aclose()
+    await served.runner.aclose()
     with anyio.move_on_after(_ANSWER_SECONDS):
         await exchanges.emptied()
     exchanges.cancel()
     await anyio.sleep(_FLUSH_SECONDS)
     server.hang_up()
-
-
-def _leave(journal: Journal, exit_code: int) -> None:
-    try:
-        journal.close()
-    finally:
-        os._exit(exit_code)
+    await anyio.sleep(_FLUSH_SECONDS)
+    # Requests to HostUp that have had their 1.5 s, and what uvicorn still waits for.
+    served.tasks.cancel_scope.cancel()

@@ -105,8 +105,10 @@ def test_headers_without_end_are_431_and_not_kept(small: HttpServer) -> None:
         b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n{bearer}\r\n\r\n{",
         b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n{",
         b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /healthz HTTP/1.1\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n{bearer}\r\n\r\n{",
     ],
-    ids=["nothing", "line", "headers", "body", "body without token", "second request"],
+    ids=["nothing", "line", "headers", "body", "body, no token", "next", "body of the next"],
 )
 def test_who_sends_too_slowly_is_hung_up_on(small: HttpServer, begun: bytes) -> None:
     began = time.monotonic()

@@ -119,6 +119,21 @@ def test_all_of_it_serves_the_names_that_are_set_and_no_others(
             sent = request("/healthz", f"Origin: {origin}", host="mcp.example.com")
             assert server.raw(sent)[0] == status, origin
         assert server.raw(request("/mcp", host="mcp.example.com"))[0] == 401
+        preflight = request(
+            "/mcp",
+            "Origin: https://app.example.com",
+            "Access-Control-Request-Method: POST",
+            "Access-Control-Request-Headers: authorization, mcp-session-id",
+            method="OPTIONS",
+            host="mcp.example.com",
+        )
+        status, reply = server.raw(preflight)
+        assert status == 200
+        assert b"access-control-allow-origin: https://app.example.com\r\n" in reply
+        assert b"allow-credentials" not in reply
+        foreign = preflight.replace(b"app.example.com", b"evil.example")
+        status, reply = server.raw(foreign)
+        assert (status, b"access-control" in reply) == (403, False)
         assert "tokens cross the network in clear" in server.log()
         assert not (tmp_path / "http-token").exists()
 
