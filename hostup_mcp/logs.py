@@ -31,8 +31,14 @@ class _RedactingFormatter(logging.Formatter):
 
 _formatter = _RedactingFormatter()
 
-# They log whole messages, which hold commands and their output.
+# They log whole messages, which hold commands and their output: at level debug, and where a
+# message cannot be parsed, with the traceback.
 _TALKATIVE = ("mcp.server.sse", "sse_starlette")
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    record.exc_info = None
+    return True
 
 
 def configure(level: str, secret: str) -> None:
@@ -49,7 +55,9 @@ def configure(level: str, secret: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     for name in _TALKATIVE:
-        logging.getLogger(name).setLevel(max(root.level, logging.INFO))
+        talkative = logging.getLogger(name)
+        talkative.setLevel(max(root.level, logging.INFO))
+        talkative.addFilter(_without_traceback)
 
 
 def hide(secrets: Iterable[str]) -> None:

@@ -121,11 +121,10 @@ class HttpServer:
 
     # ------------------------------------------------------------------ talking to it
 
-    def http(self, **more: Any) -> httpx2.Client:
+    def http(self, headers: Mapping[str, str] | None = None) -> httpx2.Client:
         """A plain HTTP client of it, with the token."""
-        return httpx2.Client(
-            base_url=self.url, headers={**self.bearer, **ACCEPT}, timeout=30, **more
-        )
+        sent = {**self.bearer, **ACCEPT, **(headers or {})}
+        return httpx2.Client(base_url=self.url, headers=sent, timeout=30)
 
     def http_without_token(self) -> httpx2.Client:
         return httpx2.Client(base_url=self.url, timeout=30)
