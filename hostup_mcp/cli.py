@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar, cast
 
 import click
+
+from hostup_mcp.client_config import CLIENTS, DEFAULT_URL
 
 if TYPE_CHECKING:
     from hostup_mcp.config import ConfigError, Settings
@@ -84,7 +88,7 @@ def main(context: click.Context, config: str | None, **options: str | None) -> N
 )
 @_serving_options
 @click.option("--host", metavar="ADDRESS", help="Where to listen; 127.0.0.1 unless set.")
-@click.option("--port", type=click.IntRange(0, 65535), help="8000 unless set; 0 takes a free one.")
+@click.option("--port", type=click.IntRange(0, 65535), help="8765 unless set; 0 takes a free one.")
 @click.option("--uds", metavar="PATH", help="A Unix socket instead, for this user alone.")
 @click.option("--with-sse", is_flag=True, help="Serve HTTP+SSE beside Streamable HTTP.")
 @click.option("--tls-cert", metavar="FILE", help="Certificate chain, PEM.")
@@ -261,6 +265,87 @@ def policy_show(config: str | None) -> None:
     policies = _load({}, config)[1]
     with _printing():
         click.echo(full(policies), nl=False)
+
+
+@main.command()
+@_config_option
+@click.option("--base-url", metavar="URL", help="Where HostUp's API is.")
+@click.option("--api-key-file", metavar="FILE", help="File that holds the HostUp API key.")
+@click.option("--state-dir", metavar="DIR", help="Folder of the journal.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def doctor(
+    config: str | None,
+    base_url: str | None,
+    api_key_file: str | None,
+    state_dir: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Check everything that a command needs, and say what to do where something is wrong.
+
+    From the configuration to the guest agent of each VPS; no command is started. Exit code: 0
+    nothing failed, 1 something did, 2 the configuration cannot be used.
+    """
+    from hostup_mcp.doctor import report
+    from hostup_mcp.doctor.run import run_checks
+
+    options = {
+        ("hostup", "base_url"): base_url,
+        ("hostup", "api_key_file"): api_key_file,
+        ("state", "dir"): state_dir,
+    }
+    given = {key: value for key, value in options.items() if value is not None}
+    checks = run_checks(given, config)
+    with _printing():
+        if as_json:
+            click.echo(report.as_json(checks))
+        else:
+            click.echo(report.as_table(checks, shutil.get_terminal_size((100, 24)).columns))
+    # A thread may sit in a name look-up, or on a disk, that nothing can interrupt.
+    os._exit(report.exit_code(checks))
+
+
+@main.command("client-config")
+@click.argument("client", type=click.Choice(CLIENTS))
+@click.option(
+    "--transport",
+    type=click.Choice(["stdio", "http"]),
+    default="stdio",
+    show_default=True,
+    help="Whether the client starts the server, or connects to one that runs.",
+)
+@click.option("--url", metavar="URL", help=f"Where that one answers.  [default: {DEFAULT_URL}]")
+@click.option("--api-key-file", metavar="FILE", help="File that holds the HostUp API key.")
+@_config_option
+def client_config(
+    client: str,
+    transport: Literal["stdio", "http"],
+    url: str | None,
+    api_key_file: str | None,
+    config: str | None,
+) -> None:
+    """Print what CLIENT must be told to use this installation, without the key in it.
+
+    The snippet or command goes to stdout; where it belongs, and what to do next, to stderr.
+    """
+    from hostup_mcp.client_config import Server, UnsupportedClient, installed_command, snippet
+
+    if url is not None and "http" not in (client, transport):
+        raise click.UsageError("--url goes with --transport http.")
+    key_file, config_file = (
+        Path(name).expanduser().absolute() if name else None for name in (api_key_file, config)
+    )
+    if config_file is not None and not config_file.is_file():
+        raise click.UsageError(f"{config_file} is not a file.")
+    server = Server(installed_command(), config_file, key_file, DEFAULT_URL if url is None else url)
+    try:
+        found = snippet(client, server, transport)
+    except UnsupportedClient as error:
+        raise click.UsageError(str(error)) from None
+    with _printing():
+        click.echo(found.text)
+    for hint in found.hints:
+        click.echo(hint, err=True)
 
 
 @main.command()

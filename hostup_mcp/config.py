@@ -194,7 +194,7 @@ def load(
     layers = [
         {key: _Value(raw=raw, place="command line") for key, raw in options.items()},
         _environment(environ),
-        _file(_config_path(config_file, environ)),
+        _file(config_path(config_file, environ)),
     ]
     chosen: dict[tuple[str, str], _Value] = {}
     for layer in layers:
@@ -225,7 +225,8 @@ def load_policies(settings: Settings) -> Policies:
         raise ConfigError(f"configuration: {error.where}: {error.message}", error.advice) from None
 
 
-def _config_path(option: str | None, environ: Mapping[str, str]) -> Path | None:
+def config_path(option: str | None, environ: Mapping[str, str]) -> Path | None:
+    """The file given, that of `HOSTUP_MCP_CONFIG`, the user's own, or none, in that order."""
     named = environ.get("HOSTUP_MCP_CONFIG") if option is None else option
     if named or option is not None:
         try:

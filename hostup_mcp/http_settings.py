@@ -46,7 +46,7 @@ class HttpSettings(Section):
     host: Annotated[
         str, Field(pattern=r"^[A-Za-z0-9._:-]{1,253}$", description="an address or a host name")
     ] = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535, description="a whole number from 0 to 65535")] = 8000
+    port: Annotated[int, Field(ge=0, le=65535, description="a whole number from 0 to 65535")] = 8765
     uds: PathText | None = Field(default=None, description="the path of a Unix socket")
     with_sse: Annotated[bool, Field(description="true or false")] = False
     tls_cert: PathText | None = Field(default=None, description="the path of a PEM file")

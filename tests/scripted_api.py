@@ -6,6 +6,7 @@ import json
 import re
 import ssl
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -57,6 +58,20 @@ Script = Callable[[Received], Answer]
 _MACHINE = re.compile(r"/api/v2/vps/([^/?]+)")
 
 
+class _Server(ThreadingHTTPServer):
+    clock_ahead_seconds = 0.0
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        pass  # a client that hangs up is part of many tests
+
+
+class _Dated(BaseHTTPRequestHandler):
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        assert isinstance(self.server, _Server)
+        now = time.time() if timestamp is None else timestamp
+        return super().date_time_string(int(now + self.server.clock_ahead_seconds))
+
+
 class ScriptedApi:
     """Answers every request by `script`, and keeps what it received.
 
@@ -70,7 +85,7 @@ class ScriptedApi:
         self.describes_machines = True
         api = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(_Dated):
             protocol_version = "HTTP/1.1"
 
             def handle_any(self) -> None:
@@ -109,12 +124,8 @@ class ScriptedApi:
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
                 pass
 
-        class Server(ThreadingHTTPServer):
-            def handle_error(self, request: Any, client_address: Any) -> None:
-                pass  # a client that hangs up is part of many tests
-
         self.closing = threading.Event()
-        self._server = Server(("127.0.0.1", 0), Handler)
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         if tls is not None:
             self._server.socket = tls.wrap_socket(
@@ -128,6 +139,10 @@ class ScriptedApi:
     @property
     def url(self) -> str:
         return f"{self._scheme}://127.0.0.1:{self._server.server_port}"
+
+    def set_clock_ahead(self, seconds: float) -> None:
+        """Have it date its answers so much later."""
+        self._server.clock_ahead_seconds = seconds
 
     def always(self, answer: Answer) -> None:
         """Give this answer to every request from now on."""

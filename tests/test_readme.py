@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
@@ -17,7 +16,7 @@ import pytest
 from hostup_mcp.config import load, load_policies
 from hostup_mcp.http_settings import HttpSettings
 from hostup_mcp.sandbox.serving import Sandbox
-from tests.stdio_client import connect_with, facts
+from tests.stdio_client import facts
 from tests.transports.http_process import HttpServer
 
 
@@ -106,7 +105,7 @@ async def test_the_third_command_serves_over_http(
         assert str(tmp_path / "http-token") in server.announced
         async with server.client() as client:
             assert len(facts(await client.call_tool("list_vps", {}))["vps"]) == 3
-    assert HttpSettings().port == 8000
+    assert HttpSettings().port == 8765
 
 
 def test_what_is_shown_of_check_is_what_it_says(root: Path) -> None:
@@ -150,25 +149,19 @@ def test_the_tests_that_the_policys_page_names_are_there(root: Path) -> None:
     assert not [name for name in named if not (root / name).is_file()]
 
 
-async def test_each_configuration_starts_a_server_that_answers(
-    root: Path, sandbox: Sandbox, tmp_path: Path
+def test_the_configurations_of_clients_are_what_is_printed_for_them(
+    root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """`tests/test_client_config.py` starts servers with what is printed."""
+    monkeypatch.setenv("HOME", "/home/you")
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    script = str(Path(sys.executable).parent / "hostup-mcp")
     shown = blocks(root, "json")
-    assert len(shown) == 2
-    for block in shown:
-        entry = json.loads(block)["mcpServers"]["hostup"]
-        assert Path(entry["command"]).name == "hostup-mcp"
-        script = Path(sys.executable).parent / "hostup-mcp"
-        key = entry["env"]["HOSTUP_API_KEY"]
-        assert key in ("your key", "${HOSTUP_API_KEY}")
-        env = {
-            "HOSTUP_API_KEY": sandbox.api_key,
-            "HOSTUP_BASE_URL": sandbox.base_url,
-            "HOSTUP_MCP_STATE_DIR": str(tmp_path),
-            "HOME": str(tmp_path),
-        }
-        async with connect_with(str(script), entry.get("args", []), env) as client:
-            assert len(facts(await client.call_tool("list_vps", {}))["vps"]) == 3
+    for client in ("claude-desktop", "claude-code", "vscode"):
+        command = [script, "client-config", client]
+        printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert shown.pop(0) == printed.replace(script, "/path/to/hostup-mcp/.venv/bin/hostup-mcp")
+    assert not shown
 
 
 def test_the_links_of_the_docs_lead_somewhere(root: Path) -> None:

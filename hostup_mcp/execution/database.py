@@ -10,7 +10,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final, Literal
 
-_VERSION: Final = 4
+VERSION: Final = 4
+"""The format of the tables, which the file holds as its `user_version`."""
+
 _BUSY_SECONDS: Final = 2.0
 
 # Output is stored as bytes: SQLite text cannot hold a lone surrogate, and a result must not be
@@ -127,13 +129,13 @@ class Database:
         run("BEGIN IMMEDIATE")
         (version,) = run("PRAGMA user_version").fetchone()
         steps = _STEPS[:1] + _STEPS[2:] if version == 0 else _STEPS[version:]
-        for step in steps if version < _VERSION else ():
+        for step in steps if version < VERSION else ():
             for statement in step.split(";"):
                 run(statement)
-        if version < _VERSION:
-            run(f"PRAGMA user_version = {_VERSION}")
+        if version < VERSION:
+            run(f"PRAGMA user_version = {VERSION}")
         run("COMMIT")
-        if version > _VERSION:
+        if version > VERSION:
             raise sqlite3.DatabaseError(f"it was written by a newer version (format {version})")
 
     @property

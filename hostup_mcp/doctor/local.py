@@ -1,0 +1,128 @@
+"""Checks on this machine: policy, journal, and files that hold a secret."""
+
+from __future__ import annotations
+
+import shlex
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from hostup_mcp.config import Settings
+from hostup_mcp.doctor.bounded import within
+from hostup_mcp.doctor.report import Check, Status
+from hostup_mcp.execution.database import JournalError
+from hostup_mcp.execution.inspection import JournalState, inspect
+from hostup_mcp.policy.lint import lint
+from hostup_mcp.policy.policies import Policies
+
+_SECONDS: Final = 10.0
+_INTEGRITY_SECONDS: Final = 5.0
+_MIB: Final = 1024 * 1024
+_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
+
+
+def local_checks(settings: Settings, policies: Policies) -> list[Check]:
+    """All of them, each ended within ten seconds."""
+    state = settings.state
+    journal, token = state.path / "journal.sqlite3", state.path / "http-token"
+    made = [
+        _bounded("policy", lambda: _policy(policies)),
+        _bounded("journal", lambda: _journal(journal, state.keep_mebibytes)),
+        _bounded("http_token", lambda: _http_token(token)),
+    ]
+    if settings.hostup.api_key_file is not None:
+        key_file = Path(settings.hostup.api_key_file)
+        made.append(_bounded("key_file", lambda: _private("key_file", key_file)))
+    return made
+
+
+def _bounded(name: str, check: Callable[[], Check]) -> Check:
+    try:
+        return within(_SECONDS, check)
+    except TimeoutError:
+        return Check(
+            name,
+            "fail",
+            f"It was not done within {_SECONDS:.0f} seconds.",
+            "Check the disk that its files are on.",
+            "check_timeout",
+        )
+
+
+def _policy(policies: Policies) -> Check:
+    found = lint(policies)
+    label = policies.default.label
+    if not found:
+        return Check("policy", "ok", f"{label}, with nothing to remark.")
+    first, *rest = found
+    more = f" ({len(rest)} more)" if rest else ""
+    return Check(
+        "policy",
+        "warn",
+        f"{label}. {first.place}: {first.message}{more}",
+        f"{first.advice} The whole of it: hostup-mcp policy lint",
+        first.code,
+    )
+
+
+def _journal(path: Path, keep_mebibytes: float) -> Check:
+    try:
+        state = inspect(path, _INTEGRITY_SECONDS)
+    except JournalError as error:
+        return Check.of("journal", error)
+    if state.mode is None:
+        return Check("journal", "ok", f"{path}: not there yet; the first start makes it.")
+    found = f"{path}: {_described(state, keep_mebibytes)}."
+    if state.mode & _OTHERS:
+        return _open_to_others("journal", path, state.mode, "warn")
+    return Check("journal", "ok", found)
+
+
+def _described(state: JournalState, keep_mebibytes: float) -> str:
+    size = f"{state.size_bytes / _MIB:.1f} MiB, of which output may be {keep_mebibytes:g}"
+    condition = "sound" if state.was_checked else "too large to be checked for damage in time"
+    return f"{condition}, {size}; {state.unfinished} commands without a result yet"
+
+
+def _http_token(path: Path) -> Check:
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return Check("http_token", "ok", f"{path}: not there; serving over HTTP makes it.")
+    except OSError:
+        pass  # said below
+    return _private("http_token", path)
+
+
+def _private(name: str, path: Path) -> Check:
+    """Whether a file with a secret is there, holds something, and is its user's alone."""
+    try:
+        status = path.stat()
+        with path.open("rb") as file:
+            is_empty = not file.read(1)
+    except OSError as error:
+        return Check(
+            name,
+            "fail",
+            f"{path} cannot be read ({error.strerror}).",
+            "Check who owns it.",
+            "file_unreadable",
+        )
+    if is_empty:
+        advice = "Remove it; it is made anew." if name == "http_token" else "Write the key into it."
+        return Check(name, "fail", f"{path} is empty.", advice, "file_empty")
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & _OTHERS:
+        return _open_to_others(name, path, mode, "fail" if name == "http_token" else "warn")
+    return Check(name, "ok", f"{path}: mode {mode:04o}.")
+
+
+def _open_to_others(name: str, path: Path, mode: int, status: Status) -> Check:
+    return Check(
+        name,
+        status,
+        f"{path} may be used by others than its owner (mode {mode:04o}).",
+        f"chmod 600 {shlex.quote(str(path))}",
+        "file_open_to_others",
+    )
