@@ -241,7 +241,10 @@ async def test_a_reply_that_cannot_be_read_may_have_held_the_result(
         await job.wait(10)
     assert isinstance(job.execution.state, Ended)
     assert job.execution.state.kind == "lost"
-    assert job.execution.state.message.startswith("The command ended, and its output was lost on")
+    assert job.execution.state.message.startswith(
+        "The command was started, and HostUp no longer has its result: a reply "
+        "that may have held it "
+    )
 
 
 async def test_a_rate_limit_that_others_met_is_named_to_who_must_wait(

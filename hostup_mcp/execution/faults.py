@@ -152,21 +152,23 @@ def denies(error: HostUpError) -> bool:
     return error.status in {400, 404, 410, 422, 500}
 
 
-def lost(error: HostUpError, *, reply_was_lost: bool) -> Fault:
+def lost(error: HostUpError, *, reply_was_lost: bool, was_unreadable: bool) -> Fault:
     """Why there will be no result, once HostUp has denied it for long enough.
 
     Args:
         error: the last denial.
-        reply_was_lost: whether an earlier reply broke off, came too late or could not be read,
-            which may have held the result.
+        reply_was_lost: whether an earlier reply broke off or came too late, which may have held the
+            result.
+        was_unreadable: whether a reply came that could not be read, which may have held it too.
     """
     if isinstance(error, ReplyTooLarge):
         return TOO_LARGE
     if reply_was_lost:
         return Fault(error.code, f"{TOO_LARGE.message} {error.message}", TOO_LARGE.advice)
+    why = ": a reply that may have held it could not be read" if was_unreadable else ""
     return Fault(
         error.code,
-        f"The command was started, and HostUp no longer has its result. {error.message}",
+        f"The command was started, and HostUp no longer has its result{why}. {error.message}",
         "It may have been read elsewhere, or the guest agent was restarted; check in the VPS what "
         "the command did. After a backup of the VPS, ask again.",
     )

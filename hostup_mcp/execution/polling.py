@@ -200,9 +200,8 @@ class Poller:
         if isinstance(job.execution.state, Ended):
             return None  # taken for lost before, and not found again
         is_denial = denies(error)
-        # A reply that came and cannot be read may have taken the result with it, too.
-        broke_off = error.transient and not error.nothing_ran and not is_denial
-        turn.reply_was_lost |= broke_off or isinstance(error, MalformedReply)
+        turn.was_unreadable |= isinstance(error, MalformedReply)
+        turn.reply_was_lost |= error.transient and not error.nothing_ran and not is_denial
         if is_denial:
             now = anyio.current_time()
             turn.denied_since = now if turn.denied_since is None else turn.denied_since
@@ -265,7 +264,7 @@ class Poller:
             return True
         if seconds < self._patience.lost_after:
             return False
-        fault = lost(error, reply_was_lost=turn.reply_was_lost)
+        fault = lost(error, reply_was_lost=turn.reply_was_lost, was_unreadable=turn.was_unreadable)
         await self._recorder.end(job, "lost", fault)
         return True
 
@@ -314,6 +313,7 @@ class _Turn:
         lease_until: seconds since the epoch.
         denied_since: since when HostUp denies it without a break; on anyio's clock.
         reply_was_lost: whether a reply that may have held the result did not arrive.
+        was_unreadable: whether one arrived that could not be read.
         hurry: whether somebody who asks may shorten the pause.
         status_at: when the uptime was asked last; on anyio's clock.
     """
@@ -325,6 +325,7 @@ class _Turn:
     lease_until: float
     denied_since: float | None = None
     reply_was_lost: bool = False
+    was_unreadable: bool = False
     hurry: bool = True
     status_at: float = float("-inf")
 
