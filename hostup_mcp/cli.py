@@ -6,10 +6,10 @@ import errno
 import os
 import shutil
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NoReturn, cast
+from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar, cast
 
 import click
 
@@ -19,57 +19,129 @@ if TYPE_CHECKING:
     from hostup_mcp.config import ConfigError, Settings
     from hostup_mcp.execution.database import JournalError
     from hostup_mcp.policy.policies import Policies
-    from hostup_mcp.transports import StdoutFailed
+    from hostup_mcp.transports.errors import ServeError
+
+
+_Command = TypeVar("_Command", bound=Callable[..., None])
+
+
+def _serving_options(command: _Command) -> _Command:
+    """The options of serving, on any transport."""
+    for option in reversed(
+        (
+            click.option(
+                "--config", metavar="FILE", help="TOML file to read instead of the user's own."
+            ),
+            click.option("--base-url", metavar="URL", help="Where HostUp's API is."),
+            click.option(
+                "--api-key-file", metavar="FILE", help="File that holds the HostUp API key."
+            ),
+            click.option("--state-dir", metavar="DIR", help="Folder of the journal."),
+            click.option(
+                "--log-level",
+                type=click.Choice(["debug", "info", "warning", "error"]),
+                help="How much is logged, to stderr.",
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+_OPTION_KEYS = {
+    "base_url": ("hostup", "base_url"),
+    "api_key_file": ("hostup", "api_key_file"),
+    "state_dir": ("state", "dir"),
+    "log_level": ("server", "log_level"),
+}
 
 
 @click.group(
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.option("--config", metavar="FILE", help="TOML file to read instead of the user's own.")
-@click.option("--base-url", metavar="URL", help="Where HostUp's API is.")
-@click.option("--api-key-file", metavar="FILE", help="File that holds the HostUp API key.")
-@click.option("--state-dir", metavar="DIR", help="Folder of the journal.")
-@click.option(
-    "--log-level",
-    type=click.Choice(["debug", "info", "warning", "error"]),
-    help="How much is logged, to stderr.",
-)
+@_serving_options
 @click.version_option(package_name="hostup-mcp", prog_name="hostup-mcp")
 @click.pass_context
-def main(
-    context: click.Context,
-    config: str | None,
-    base_url: str | None,
-    api_key_file: str | None,
-    state_dir: str | None,
-    log_level: str | None,
-) -> None:
+def main(context: click.Context, config: str | None, **options: str | None) -> None:
     """Let an AI agent run allowed commands inside HostUp VPSs, over MCP.
 
     Without a command it serves MCP on stdin and stdout, for a client that starts it. The API key
     comes from HOSTUP_API_KEY or HOSTUP_API_KEY_FILE; config.example.toml shows every setting.
     """
-    options = {
-        ("hostup", "base_url"): base_url,
-        ("hostup", "api_key_file"): api_key_file,
-        ("state", "dir"): state_dir,
-        ("server", "log_level"): log_level,
-    }
-    given = {key: value for key, value in options.items() if value is not None}
+    given = {_OPTION_KEYS[name]: value for name, value in options.items() if value is not None}
     if context.invoked_subcommand is None:
-        serve(given, config)
+        _serve_stdio(given, config)
     elif given or config is not None:
         raise click.UsageError(
             f"These options are for serving; {context.invoked_subcommand} takes its own."
         )
 
 
-def serve(options: dict[tuple[str, str], str], config: str | None) -> None:
-    """Serve MCP on stdio."""
+@main.command()
+@click.option(
+    "--transport",
+    type=click.Choice(["stdio", "http", "sse"]),
+    default="stdio",
+    show_default=True,
+    help="stdio; http: Streamable HTTP at /mcp; sse: the deprecated HTTP+SSE at /sse.",
+)
+@_serving_options
+@click.option("--host", metavar="ADDRESS", help="Where to listen; 127.0.0.1 unless set.")
+@click.option("--port", type=click.IntRange(0, 65535), help="8765 unless set; 0 takes a free one.")
+@click.option("--uds", metavar="PATH", help="A Unix socket instead, for this user alone.")
+@click.option("--with-sse", is_flag=True, help="Serve HTTP+SSE beside Streamable HTTP.")
+@click.option("--tls-cert", metavar="FILE", help="Certificate chain, PEM.")
+@click.option("--tls-key", metavar="FILE", help="Its key, PEM, without a password.")
+@click.option("--token-file", metavar="FILE", help="Bearer tokens: one, or lines of NAME TOKEN.")
+@click.option(
+    "--allowed-host", "allowed_hosts", multiple=True, metavar="HOST", help="Host header to serve."
+)
+@click.option(
+    "--allowed-origin",
+    "allowed_origins",
+    multiple=True,
+    metavar="ORIGIN",
+    help='Origin of web pages to serve; "none" for none.',
+)
+@click.option(
+    "--i-understand-remote-access",
+    is_flag=True,
+    help="Needed where other machines can connect: a token's bearer runs commands as root.",
+)
+def serve(
+    transport: Literal["stdio", "http", "sse"],
+    config: str | None,
+    **options: str | int | bool | tuple[str, ...] | None,
+) -> None:
+    """Serve MCP, on stdin and stdout or over HTTP.
+
+    HTTP asks for a bearer token, which is made at the first start; stderr says where it is. Every
+    option of HTTP is also a setting, in the section [http].
+    """
+    general: dict[tuple[str, str], str] = {}
+    http: dict[tuple[str, str], str] = {}
+    for name, value in options.items():
+        if value is None or value is False or value == ():
+            continue
+        text = ",".join(value) if isinstance(value, tuple) else str(value)
+        if name in _OPTION_KEYS:
+            general[_OPTION_KEYS[name]] = text
+        else:
+            http["http", name] = text
+    if transport != "stdio":
+        _serve_http({**general, **http}, config, transport)
+    elif http:
+        raise click.UsageError("Options of HTTP go with --transport http or sse.")
+    else:
+        _serve_stdio(general, config)
+
+
+def _serve_stdio(options: dict[tuple[str, str], str], config: str | None) -> None:
     settings, policies = _load(options, config)
     from hostup_mcp.execution.database import JournalError
-    from hostup_mcp.transports import StdoutFailed, serve_stdio
+    from hostup_mcp.transports.errors import ServeError
+    from hostup_mcp.transports.stdio import serve_stdio
 
     # Python sets them to None where the descriptors are closed, whatever their types say.
     if None in (cast("object", sys.stdin), cast("object", sys.stdout)):
@@ -85,8 +157,25 @@ def serve(options: dict[tuple[str, str], str], config: str | None) -> None:
         serve_stdio(settings, policies)
     except JournalError as error:
         _fail(error)
-    except StdoutFailed as error:
+    except ServeError as error:
         _fail(error, 1)
+
+
+def _serve_http(
+    options: dict[tuple[str, str], str], config: str | None, transport: Literal["http", "sse"]
+) -> None:
+    settings, policies = _load(options, config)
+    from hostup_mcp.execution.database import JournalError
+    from hostup_mcp.transports.errors import ServeError
+    from hostup_mcp.transports.http_server import serve_http
+
+    try:
+        serve_http(settings, policies, transport)
+    except (JournalError, ServeError) as error:
+        _fail(error)
+    # All is closed and on disk; taking the interpreter apart takes longer than everything before.
+    sys.stderr.flush()
+    os._exit(0)
 
 
 _config_option = click.option(
@@ -319,6 +408,6 @@ def _load(options: dict[tuple[str, str], str], config: str | None) -> tuple[Sett
         _fail(error)
 
 
-def _fail(error: ConfigError | JournalError | StdoutFailed, exit_code: int = 2) -> NoReturn:
+def _fail(error: ConfigError | JournalError | ServeError, exit_code: int = 2) -> NoReturn:
     click.echo(f"hostup-mcp: {error.code}: {error.message} {error.advice}", err=True)
     sys.exit(exit_code)

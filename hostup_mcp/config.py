@@ -24,12 +24,18 @@ from pydantic import (
 )
 
 from hostup_mcp.hostup.origin import parse_origin
+from hostup_mcp.http_settings import HttpSettings
 from hostup_mcp.policy.policies import Policies, PolicyData
 from hostup_mcp.policy.rules import PolicyError
+from hostup_mcp.sections import PathText, Section, plain_key, user_path
 
 _APP = "hostup-mcp"
 _PREFIX = "HOSTUP_MCP__"
-_SECRETS = {("hostup", "api_key")}
+_SECRETS = {("hostup", "api_key"), ("http", "token")}
+_SECRET_OR_FILE = [
+    {("hostup", "api_key"), ("hostup", "api_key_file")},
+    {("http", "token"), ("http", "token_file")},
+]
 _KEY_MAX_BYTES = 4096
 
 # Variables with a name of their own; the rest are HOSTUP_MCP__SECTION__KEY.
@@ -38,6 +44,8 @@ _VARIABLES = {
     "HOSTUP_API_KEY_FILE": ("hostup", "api_key_file"),
     "HOSTUP_BASE_URL": ("hostup", "base_url"),
     "HOSTUP_MCP_STATE_DIR": ("state", "dir"),
+    "HOSTUP_MCP_HTTP_TOKEN": ("http", "token"),
+    "HOSTUP_MCP_HTTP_TOKEN_FILE": ("http", "token_file"),
 }
 
 
@@ -52,35 +60,10 @@ class ConfigError(Exception):
         self.advice = advice
 
 
-def _plain_key(key: SecretStr) -> SecretStr:
-    text = key.get_secret_value().strip()
-    # Anything else cannot stand in a header, and the HTTP library would quote it in an error.
-    if not text or not all("!" <= character <= "~" for character in text):
-        raise ValueError("not a key")
-    return SecretStr(text)
-
-
-def _user_path(text: str) -> str:
-    if "\0" in text:
-        raise ValueError("not a path")
-    try:
-        return str(Path(text).expanduser())
-    except RuntimeError:  # ~ of a user who does not exist
-        raise ValueError("not a path") from None
-
-
-_PathText = Annotated[str, Field(min_length=1), AfterValidator(_user_path)]
 _Seconds = Annotated[float, Field(ge=1, le=600, description="a number of seconds from 1 to 600")]
 
 
-class _Section(BaseModel):
-    # Inputs stay out of pydantic's errors: they may be a secret.
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True
-    )
-
-
-class HostUpSettings(_Section):
+class HostUpSettings(Section):
     """Where the API is, the key for it, and how long a request may take (seconds)."""
 
     base_url: Annotated[
@@ -88,10 +71,10 @@ class HostUpSettings(_Section):
         AfterValidator(parse_origin),
         Field(description="https://HOST or https://HOST:PORT, or http:// on a loopback address"),
     ] = "https://cloud.hostup.se"
-    api_key: Annotated[SecretStr, AfterValidator(_plain_key)] | None = Field(
+    api_key: Annotated[SecretStr, AfterValidator(plain_key)] | None = Field(
         default=None, description="a key of printable ASCII characters without blanks"
     )
-    api_key_file: _PathText | None = Field(
+    api_key_file: PathText | None = Field(
         default=None, description="the path of a file that holds the key"
     )
     connect_timeout_seconds: _Seconds = 10.0
@@ -101,7 +84,7 @@ class HostUpSettings(_Section):
     total_timeout_seconds: _Seconds = 60.0
 
 
-class ExecutionSettings(_Section):
+class ExecutionSettings(Section):
     """How a command's result is waited for."""
 
     poll_first_seconds: Annotated[
@@ -130,7 +113,7 @@ class ExecutionSettings(_Section):
     ] = 9.5
 
 
-class OutputSettings(_Section):
+class OutputSettings(Section):
     """How much of a command's output is shown, and in what state it is kept."""
 
     window_bytes: Annotated[
@@ -139,7 +122,7 @@ class OutputSettings(_Section):
     keep_raw: Annotated[bool, Field(description="true or false")] = False
 
 
-class ServerSettings(_Section):
+class ServerSettings(Section):
     """The server itself."""
 
     log_level: Annotated[
@@ -152,10 +135,10 @@ class ServerSettings(_Section):
     ) = Field(default=None, description="a number of seconds from 2 to 3600")
 
 
-class StateSettings(_Section):
+class StateSettings(Section):
     """Where the journal is kept, and how much of it."""
 
-    dir: _PathText | None = Field(default=None, description="the path of a folder")
+    dir: PathText | None = Field(default=None, description="the path of a folder")
     keep_days: Annotated[
         float, Field(ge=0.01, le=3650, description="a number of days from 0.01 to 3650")
     ] = 30.0
@@ -169,13 +152,14 @@ class StateSettings(_Section):
         return Path(self.dir) if self.dir else platformdirs.user_state_path(_APP)
 
 
-class Settings(_Section):
+class Settings(Section):
     """Everything that can be set. Made by `load`, which resolves `hostup.api_key_file`."""
 
     hostup: HostUpSettings = HostUpSettings()
     execution: ExecutionSettings = ExecutionSettings()
     output: OutputSettings = OutputSettings()
     server: ServerSettings = ServerSettings()
+    http: HttpSettings = HttpSettings()
     state: StateSettings = StateSettings()
     policy: PolicyData = PolicyData()
 
@@ -214,10 +198,10 @@ def load(
     ]
     chosen: dict[tuple[str, str], _Value] = {}
     for layer in layers:
-        key_is_set = ("hostup", "api_key") in chosen or ("hostup", "api_key_file") in chosen
+        # A secret and its file are one setting: a stronger layer's either beats both below.
+        decided = {key for pair in _SECRET_OR_FILE if pair & chosen.keys() for key in pair}
         for key, value in layer.items():
-            # A key and a key file are one setting: a stronger layer's either beats both below.
-            if not (key_is_set and key[1].startswith("api_key")):
+            if key not in decided:
                 chosen.setdefault(key, value)
     settings = _validate(chosen)
     preset = chosen.get(("policy", "preset"))
@@ -246,7 +230,7 @@ def config_path(option: str | None, environ: Mapping[str, str]) -> Path | None:
     named = environ.get("HOSTUP_MCP_CONFIG") if option is None else option
     if named or option is not None:
         try:
-            return Path(_user_path(named or ""))
+            return Path(user_path(named or ""))
         except ValueError:
             raise ConfigError(
                 f"{named!a} is not the path of a configuration file.", "Give another path."
@@ -409,7 +393,7 @@ def _with_key_file(settings: Settings, values: Mapping[tuple[str, str], _Value])
     try:
         if len(content) > _KEY_MAX_BYTES:
             raise ValueError("too long")  # noqa: TRY301
-        key = _plain_key(SecretStr(content.decode("ascii")))
+        key = plain_key(SecretStr(content.decode("ascii")))
     except ValueError:
         raise ConfigError(
             f"{place} does not hold a key.",

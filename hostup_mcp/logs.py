@@ -1,17 +1,24 @@
-"""Logging: to stderr only, and never with the API key in it."""
+"""Logging: to stderr only, and never with the API key or another secret in it."""
 
 from __future__ import annotations
 
 import json
 import logging
 import sys
+from collections.abc import Iterable
 
 
 class _RedactingFormatter(logging.Formatter):
-    def __init__(self, secret: str) -> None:
+    def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
-        # A library may log it as a repr or as JSON, where some characters are escaped.
-        forms = {secret, repr(secret)[1:-1], json.dumps(secret)[1:-1]} if secret else set[str]()
+        self._secrets: list[str] = []
+
+    def hide(self, secrets: Iterable[str]) -> None:
+        """Replace these from now on; empty ones count for nothing."""
+        forms = set(self._secrets)
+        for secret in filter(None, secrets):
+            # A library may log it as a repr or as JSON, where some characters are escaped.
+            forms |= {secret, repr(secret)[1:-1], json.dumps(secret)[1:-1]}
         self._secrets = sorted(forms, key=len, reverse=True)
 
     def format(self, record: logging.LogRecord) -> str:
@@ -22,6 +29,18 @@ class _RedactingFormatter(logging.Formatter):
         return line
 
 
+_formatter = _RedactingFormatter()
+
+# They log whole messages, which hold commands and their output: at level debug, and where a
+# message cannot be parsed, with the traceback.
+_TALKATIVE = ("mcp.server.sse", "sse_starlette")
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    record.exc_info = None
+    return True
+
+
 def configure(level: str, secret: str) -> None:
     """Send all logging to stderr.
 
@@ -29,8 +48,18 @@ def configure(level: str, secret: str) -> None:
         level: `debug`, `info`, `warning` or `error`.
         secret: replaced wherever it would be written; may be empty.
     """
+    _formatter.hide([secret])
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_RedactingFormatter(secret))
+    handler.setFormatter(_formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    for name in _TALKATIVE:
+        talkative = logging.getLogger(name)
+        talkative.setLevel(max(root.level, logging.INFO))
+        talkative.addFilter(_without_traceback)
+
+
+def hide(secrets: Iterable[str]) -> None:
+    """Replace these secrets too wherever they would be written."""
+    _formatter.hide(secrets)

@@ -20,6 +20,7 @@ from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
 from pydantic import BaseModel, ValidationError
+from starlette.requests import Request
 
 from hostup_mcp import answers
 from hostup_mcp.clients import budget_seconds
@@ -329,7 +330,8 @@ def build(service: ToolService, policies: Policies) -> Server[Any]:
         context: _Context, params: types.CallToolRequestParams
     ) -> types.CallToolResult:
         told = context.session.client_params
-        caller = Caller(context.session.report_progress, told.client_info.name if told else None)
+        name = told.client_info.name if told else None
+        caller = Caller(context.session.report_progress, name, _principal(context.request))
         return await service.call(params.name, params.arguments or {}, caller)
 
     async def list_resources(
@@ -367,6 +369,11 @@ def build(service: ToolService, policies: Policies) -> Server[Any]:
         on_list_resources=list_resources,
         on_read_resource=read_resource,
     )
+
+
+def _principal(request: object) -> str:
+    """Whose request it is, as the transport has found; only HTTP has requests."""
+    return request.user.display_name if isinstance(request, Request) else LOCAL
 
 
 def instructions(policies: Policies) -> str:

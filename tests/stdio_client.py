@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -87,9 +88,23 @@ class RawClient:
         self._id = 0
 
     def send(self, line: bytes) -> None:
+        self.write(line + b"\n")
+
+    def write(self, data: bytes) -> None:
         assert self._process.stdin
-        self._process.stdin.write(line + b"\n")
+        self._process.stdin.write(data)
         self._process.stdin.flush()
+
+    def answers_to(self, request_id: str) -> list[dict[str, Any]]:
+        """What came for this id so far."""
+        messages = [cast("dict[str, Any]", json.loads(line)) for line in self.lines]
+        return [message for message in messages if message.get("id") == request_id]
+
+    def peak_mebibytes(self) -> float:
+        """The most memory that the process has used (Linux)."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        (kibibytes,) = re.findall(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+        return int(kibibytes) / 1024
 
     def request(self, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
         """Send a request and read up to its answer."""

@@ -86,6 +86,27 @@ def test_the_key_from_a_file(tmp_path: Path) -> None:
     assert key({"HOSTUP_API_KEY": KEY}, option) == "other_key"
 
 
+def test_lists_from_one_line() -> None:
+    env = {
+        "HOSTUP_MCP__HTTP__ALLOWED_HOSTS": "MCP.example.com, other.example:8443",
+        "HOSTUP_MCP__HTTP__ALLOWED_ORIGINS": "none",
+    }
+    http = load({}, env).http
+    assert http.allowed_hosts == ("mcp.example.com", "other.example:8443")
+    assert http.allowed_origins == ()
+    assert load({}, {}).http.allowed_origins is None
+
+
+def test_a_token_or_its_file_whichever_is_stronger(tmp_path: Path) -> None:
+    config = write(tmp_path / "c.toml", "[http]\ntoken = 'in-the-file-0123456789'\n")
+    http = load({("http", "token_file"): "/x"}, {}, config).http
+    assert (http.token, http.token_file) == (None, "/x")
+    http = load({}, {"HOSTUP_MCP_HTTP_TOKEN": "from-outside-0123456789"}, config).http
+    assert http.token
+    assert http.token.get_secret_value() == "from-outside-0123456789"
+    assert "0123456789" not in repr(http) + http.model_dump_json()
+
+
 def test_the_key_is_not_shown() -> None:
     settings = load({}, {"HOSTUP_API_KEY": KEY})
     assert KEY not in repr(settings)
@@ -122,6 +143,16 @@ def test_the_key_is_not_shown() -> None:
         ("[output.x]\ny = 1", ["output has no key 'x'"]),
         (f"[hostup]\napi_keys = '{KEY}'", ["has no key 'api_keys' (value: not shown)"]),
         ("[hostup]\nbase_url = 'https://u:hunter2@x'", ["base_url = (not shown)"]),
+        ("[http]\nport = 70000", ["http.port = 70000", "from 0 to 65535"]),
+        ("[http]\nhost = 'a b'", ["http.host = 'a b'", "an address or a host name"]),
+        ("[http]\nallowed_hosts = ['https://x']", ["allowed_hosts", "each HOST or HOST:PORT"]),
+        ("[http]\nallowed_hosts = ['*']", ["allowed_hosts", "each HOST or HOST:PORT"]),
+        ("[http]\nallowed_origins = ['x.example']", ["allowed_origins", "a list of origins"]),
+        ("[http]\nallowed_origins = ['null']", ["allowed_origins", "a list of origins"]),
+        ("[http]\nmax_sessions = 0", ["http.max_sessions = 0", "from 1 to 10000"]),
+        ("[http]\ni_understand_remote_access = 'yes'", ["true or false"]),
+        ("[http]\ntoken = 'hunter2 x'", ["http.token = (not shown)", "printable ASCII"]),
+        ("[http]\ntokens = 'hunter2'", ["no key 'tokens' (value: not shown)"]),
     ],
 )
 def test_a_file_that_cannot_be_understood(tmp_path: Path, content: str, parts: list[str]) -> None:

@@ -14,10 +14,15 @@ from pathlib import Path
 import pytest
 
 from hostup_mcp.config import load, load_policies
+from hostup_mcp.http_settings import HttpSettings
+from hostup_mcp.sandbox.serving import Sandbox
+from tests.stdio_client import facts
+from tests.transports.http_process import HttpServer
 
 
 def blocks(root: Path, language: str) -> list[str]:
     text = (root / "README.md").read_text()
+    # All of them, so that the end of one is not taken for the beginning of another.
     found = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     return [block for name, block in found if re.fullmatch(language, name)]
 
@@ -58,11 +63,12 @@ def run(line: str, folder: Path, **more: str) -> subprocess.CompletedProcess[str
     )
 
 
-def test_the_readme_has_two_commands_and_both_are_run_below(root: Path) -> None:
+def test_the_readme_has_three_commands_and_all_are_run_below(root: Path) -> None:
     shell = [line for block in blocks(root, "sh") for line in block.strip().splitlines()]
-    assert len(shell) == 2
+    assert len(shell) == 3
     assert shell[0].endswith("hostup-mcp demo")
     assert shell[1].endswith("pytest")
+    assert shell[2].endswith("--transport http")
     assert not blocks(root, "(?:bash|shell|console)")
 
 
@@ -85,6 +91,21 @@ def test_the_second_command_runs_these_tests(root: Path, clone: Path) -> None:
     ci = (root / ".ci/run").read_text()
     assert "tests=$(grep -E '^python3 .*bin/pytest$' README.md)" in ci
     assert 'bash -euo pipefail -c "$tests"' in ci
+
+
+async def test_the_third_command_serves_over_http(
+    root: Path, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    program, *arguments = shlex.split(blocks(root, "sh")[2])
+    assert program == ".venv/bin/hostup-mcp"
+    assert arguments.pop(0) == "serve"
+    port = {"HOSTUP_MCP__HTTP__PORT": "0"}
+    with HttpServer(sandbox.base_url, sandbox.api_key, tmp_path, *arguments, **port) as server:
+        assert server.url.startswith("http://127.0.0.1:")
+        assert str(tmp_path / "http-token") in server.announced
+        async with server.client() as client:
+            assert len(facts(await client.call_tool("list_vps", {}))["vps"]) == 3
+    assert HttpSettings().port == 8765
 
 
 def test_what_is_shown_of_check_is_what_it_says(root: Path) -> None:

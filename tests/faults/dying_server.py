@@ -20,11 +20,11 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, Final, Literal, NoReturn
 
-from hostup_mcp import transports
 from hostup_mcp.cli import main
 from hostup_mcp.config import Settings, load_policies
 from hostup_mcp.execution.database import Database, Durability
 from hostup_mcp.execution.journal import Journal
+from hostup_mcp.transports.stdio import serve_stdio
 
 Moment = Literal["before", "uncommitted", "after"]
 """Before the write, in the middle of its transaction, or when it is on disk."""
@@ -89,7 +89,7 @@ def fork_servers(path: str) -> None:
     """Fork a server for each shim that comes, until stdin ends."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     # What every server needs is imported, read and compiled once.
-    assert transports.serve_stdio
+    assert serve_stdio
     load_policies(Settings())
     with socket.socket(socket.AF_UNIX) as door:
         door.bind(path)

@@ -1,20 +1,16 @@
-"""Serving MCP: stdio.
-
-stdout belongs to the protocol; file descriptor 1 points at stderr meanwhile (`wire`), so a stray
-print cannot reach a client.
-"""
+"""What every transport serves: one journal, one client of HostUp's and one runner per process."""
 
 from __future__ import annotations
 
 import logging
-import os
-import signal
-import sys
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
-from mcp.server.stdio import stdio_server
-from pydantic import SecretStr
+from mcp.server.lowlevel import Server
 
 from hostup_mcp import logs
 from hostup_mcp.config import Settings
@@ -25,32 +21,45 @@ from hostup_mcp.execution.runner import Runner
 from hostup_mcp.execution.schedule import Schedule
 from hostup_mcp.hostup.client import HostUpClient
 from hostup_mcp.hostup.http import HttpTransport, Timeouts
-from hostup_mcp.hostup.pacer import Pacer
 from hostup_mcp.policy.policies import Policies
 from hostup_mcp.receipts import Receipts
 from hostup_mcp.server import CallLimits, ToolService, build
-from hostup_mcp.wire import stdout_wire
+from hostup_mcp.transports.contact import ContactPacer
 
 _logger = logging.getLogger(__name__)
 
 
-class StdoutFailed(Exception):
-    """stdout takes nothing more, for a reason other than a client that has gone."""
+@dataclass(frozen=True, slots=True)
+class Served:
+    """The parts that a transport works with.
 
-    code = "stdout_failed"
+    Attributes:
+        server: the MCP server; a session of any transport may run on it.
+        runner: drives executions, in `tasks`.
+        journal: where they are kept.
+        contact: knows when HostUp answered last.
+        receipts: is told what went out.
+        tasks: ends with the transport.
+    """
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.message = f"Answers cannot be written to stdout ({reason})."
-        self.advice = "Check what stdout is connected to."
+    server: Server[Any]
+    runner: Runner
+    journal: Journal
+    contact: ContactPacer
+    receipts: Receipts
+    tasks: TaskGroup
 
 
-def serve_stdio(settings: Settings, policies: Policies) -> None:
-    """Serve one client on stdin and stdout, until its end of stdin or a signal.
+@contextmanager
+def opened(settings: Settings, policies: Policies) -> Generator[Journal]:
+    """Logging set up, what an operator must know said, and the journal open.
+
+    Args:
+        settings: the settings.
+        policies: the policies.
 
     Raises:
         JournalError: the state folder cannot be used.
-        StdoutFailed: answers cannot be written, though the client is there.
     """
     key = settings.hostup.api_key
     logs.configure(settings.server.log_level, key.get_secret_value() if key else "")
@@ -60,54 +69,38 @@ def serve_stdio(settings: Settings, policies: Policies) -> None:
         # Said at every log level.
         _logger.critical("policy unrestricted: any command that parses is sent, as root")
     journal = Journal(settings.state.path / "journal.sqlite3")
-    failure: StdoutFailed | None = None
     try:
-        anyio.run(_serve, settings, policies, journal, key)
-    except* (BrokenPipeError, anyio.BrokenResourceError):
-        # A client that goes away first breaks the pipe under an answer; that is no error of ours.
-        _logger.info("the client went away")
-    except* OSError as errors:
-        failure = StdoutFailed(str(errors.exceptions[0]))
+        yield journal
     finally:
         journal.close()
-    if failure is not None:
-        raise failure
 
 
-async def _serve(
-    settings: Settings, policies: Policies, journal: Journal, key: SecretStr | None
-) -> None:
-    execution = settings.execution
-    pacer = Pacer(rate=execution.requests_per_second, longest=execution.retry_after_longest_seconds)
+@asynccontextmanager
+async def serving(
+    settings: Settings, policies: Policies, journal: Journal
+) -> AsyncGenerator[Served]:
+    """The server and what it works with, until the block ends.
+
+    What runs on HostUp's side then goes on, and stands in the journal as running.
+    """
+    execution, key = settings.execution, settings.hostup.api_key
+    contact = ContactPacer(
+        rate=execution.requests_per_second, longest=execution.retry_after_longest_seconds
+    )
     http = HttpTransport(settings.hostup.base_url, _timeouts(settings))
-    client = HostUpClient(http, key, pacer)
+    client = HostUpClient(http, key, contact)
     limits = CallLimits(settings.output.window_bytes, settings.server.client_timeout_seconds)
     async with anyio.create_task_group() as tasks:
         runner = _runner(settings, client, journal, tasks)
         receipts = Receipts()
-        service = ToolService(client, runner, policies, limits, receipts)
-        server = build(service, policies)
+        server = build(ToolService(client, runner, policies, limits, receipts), policies)
         if key is not None:
             tasks.start_soon(runner.reap_leftovers)
-        if sys.platform != "win32":
-            tasks.start_soon(_stop_on_signal, runner, journal)
         try:
-            with stdout_wire(receipts) as stdout:
-                async with stdio_server(stdout=stdout) as (receive, send):
-                    await server.run(receive, send, server.create_initialization_options())
+            yield Served(server, runner, journal, contact, receipts, tasks)
         finally:
             await runner.aclose()
         tasks.cancel_scope.cancel()
-
-
-async def _stop_on_signal(runner: Runner, journal: Journal) -> None:
-    """End in good order on SIGTERM or SIGINT, also while a thread blocks on stdin."""
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async for number in signals:
-            await runner.aclose()
-            journal.close()
-            # The SDK's reader thread sits in a read that nothing can interrupt.
-            os._exit(128 + number)
 
 
 def _runner(settings: Settings, client: HostUpClient, journal: Journal, tasks: TaskGroup) -> Runner:

@@ -1,0 +1,66 @@
+"""Serving MCP on stdin and stdout.
+
+stdout belongs to the protocol; file descriptor 1 points at stderr meanwhile (`wire`), so a stray
+print cannot reach a client.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+
+import anyio
+from mcp.server.stdio import stdio_server
+
+from hostup_mcp.config import Settings
+from hostup_mcp.execution.journal import Journal
+from hostup_mcp.execution.runner import Runner
+from hostup_mcp.policy.policies import Policies
+from hostup_mcp.transports.errors import StdoutFailed
+from hostup_mcp.transports.serving import opened, serving
+from hostup_mcp.transports.stdin_lines import stdin_lines
+from hostup_mcp.wire import stdout_wire
+
+_logger = logging.getLogger(__name__)
+
+
+def serve_stdio(settings: Settings, policies: Policies) -> None:
+    """Serve one client on stdin and stdout, until its end of stdin or a signal.
+
+    Raises:
+        JournalError: the state folder cannot be used.
+        StdoutFailed: answers cannot be written, though the client is there.
+    """
+    failure: StdoutFailed | None = None
+    with opened(settings, policies) as journal:
+        try:
+            anyio.run(_serve, settings, policies, journal)
+        except* (BrokenPipeError, anyio.BrokenResourceError):
+            # A client that goes away first breaks the pipe under an answer; no error of ours.
+            _logger.info("the client went away")
+        except* OSError as errors:
+            failure = StdoutFailed(str(errors.exceptions[0]))
+    if failure is not None:
+        raise failure
+
+
+async def _serve(settings: Settings, policies: Policies, journal: Journal) -> None:
+    async with serving(settings, policies, journal) as served:
+        if sys.platform != "win32":
+            served.tasks.start_soon(_stop_on_signal, served.runner, journal)
+        server = served.server
+        with stdin_lines() as stdin, stdout_wire(served.receipts) as stdout:
+            async with stdio_server(stdin, stdout) as (receive, send):
+                await server.run(receive, send, server.create_initialization_options())
+
+
+async def _stop_on_signal(runner: Runner, journal: Journal) -> None:
+    """End in good order on SIGTERM or SIGINT, also while a thread blocks on stdin."""
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for number in signals:
+            await runner.aclose()
+            journal.close()
+            # The SDK's reader thread sits in a read that nothing can interrupt.
+            os._exit(128 + number)

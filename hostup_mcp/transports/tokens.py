@@ -1,0 +1,163 @@
+"""Bearer tokens, and the principals that they stand for."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import os
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from hostup_mcp.http_settings import HttpSettings
+from hostup_mcp.transports.errors import ServeError
+
+LOCAL: Final = "local"
+"""The principal of stdio and of a Unix socket: whoever may run as this user."""
+
+_FILE: Final = "http-token"
+_FILE_MAX_BYTES: Final = 65_536
+_LEAST_LENGTH: Final = 16
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+_PLAIN: Final = re.compile(r"[!-~]+")
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    principal: str
+    digest: bytes
+
+
+class Tokens:
+    """The tokens that are accepted; their text is not kept here.
+
+    Attributes:
+        place: where they come from, for the operator.
+    """
+
+    def __init__(self, tokens: Sequence[tuple[str, str]], place: str) -> None:
+        """Tokens by name.
+
+        Args:
+            tokens: name (empty for none) and text of each.
+            place: where they come from.
+        """
+        self.place = place
+        self._tokens = [_Token(_principal(name, text), _digest(text)) for name, text in tokens]
+
+    def principal(self, presented: str) -> str | None:
+        """Whose token this is; None if it is nobody's. Takes the same time whichever it is."""
+        digest = _digest(presented)
+        found: str | None = None
+        for token in self._tokens:
+            if hmac.compare_digest(digest, token.digest):
+                found = token.principal
+        return found
+
+
+def find_tokens(settings: HttpSettings, state: Path) -> tuple[Tokens, list[str]]:
+    """The tokens of the settings; else of a file in the state folder, made at the first use.
+
+    Args:
+        settings: the settings of HTTP.
+        state: the state folder, which exists.
+
+    Returns:
+        The tokens, and their texts, for the log's redaction.
+
+    Raises:
+        ServeError: a file cannot be read, made or understood.
+    """
+    if settings.token is not None:
+        text = settings.token.get_secret_value()
+        if len(text) < _LEAST_LENGTH:
+            raise _unusable("http.token", f"a token has fewer than {_LEAST_LENGTH} characters")
+        return Tokens([("", text)], "http.token or HOSTUP_MCP_HTTP_TOKEN"), [text]
+    if settings.token_file is not None:
+        path = Path(settings.token_file)
+    else:
+        path = state / _FILE
+        _make(path)
+    tokens = _read(path)
+    return Tokens(tokens, str(path)), [text for _, text in tokens]
+
+
+def _make(path: Path) -> None:
+    """Make the file, if it is not there, with a new token; whole, or not at all."""
+    if path.exists():
+        return
+    draft = path.with_name(f"{_FILE}.{secrets.token_hex(8)}")
+    try:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with open(descriptor, "w", encoding="ascii") as file:  # noqa: PTH123 - a descriptor
+                file.write(secrets.token_urlsafe(32) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            path.hardlink_to(draft)
+        finally:
+            draft.unlink()
+    except FileExistsError:
+        pass  # another server was first
+    except OSError as error:
+        raise _unusable(str(path), f"it cannot be made: {error.strerror}") from None
+
+
+def _read(path: Path) -> list[tuple[str, str]]:
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            content = file.read(_FILE_MAX_BYTES + 1)
+    except OSError as error:
+        raise _unusable(str(path), f"it cannot be read: {error.strerror}") from None
+    if len(content) > _FILE_MAX_BYTES:
+        raise _unusable(str(path), "it is too long")
+    if mode & 0o077:
+        _logger.warning("%s can be read by other users; its mode should be 0600", path)
+    try:
+        lines = content.decode("ascii").splitlines()
+    except UnicodeDecodeError:
+        raise _unusable(str(path), "it holds more than ASCII") from None
+    tokens = [
+        _parse(line, f"line {number}", path)
+        for number, line in enumerate(lines, 1)
+        if line.strip() and not line.lstrip().startswith("#")
+    ]
+    if not tokens:
+        raise _unusable(str(path), "it holds no token")
+    if len({text for _, text in tokens}) < len(tokens):
+        raise _unusable(str(path), "it holds a token twice")
+    return tokens
+
+
+def _parse(line: str, where: str, path: Path) -> tuple[str, str]:
+    *names, text = line.split()
+    name = " ".join(names)
+    if name and (not _NAME.fullmatch(name) or name == LOCAL):
+        raise _unusable(str(path), f"{where} has a name that is not accepted")
+    if not _PLAIN.fullmatch(text) or len(text) < _LEAST_LENGTH:
+        reason = f"{where} has no token of {_LEAST_LENGTH} or more printable characters"
+        raise _unusable(str(path), reason)
+    return name, text
+
+
+def _unusable(place: str, reason: str) -> ServeError:
+    return ServeError(
+        "http_token_unusable",
+        f"The HTTP token of {place} cannot be used ({reason}).",
+        "Write one token, or lines of NAME TOKEN; `openssl rand -base64 32` makes one.",
+    )
+
+
+def _principal(name: str, text: str) -> str:
+    return name or f"token:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
