@@ -45,7 +45,7 @@ from hostup_mcp.policy.judge import ApprovedCommand
 from hostup_mcp.policy.policies import Policies, PolicyData
 from hostup_mcp.sandbox.api import READ, WRITE, SandboxApi, SandboxVps
 from hostup_mcp.sandbox.guests import LocalGuest
-from hostup_mcp.server import Caller, CallLimits, ToolService
+from hostup_mcp.service import Answer, Caller, CallLimits, ToolService
 
 KEY: Final = "benchmark_key_0123456789"
 # The window of the sandbox's rate limit.
@@ -295,8 +295,10 @@ async def over_stdio(url: str) -> AsyncGenerator[Run]:
         log.close()
 
 
-def facts(result: types.CallToolResult) -> Mapping[str, Any]:
+def facts(result: Answer) -> Mapping[str, Any]:
     """The facts of an answer that is a result."""
+    if not isinstance(result, types.CallToolResult):
+        raise TypeError("a task")
     found = result.structured_content
     if result.is_error or not isinstance(found, dict):
         raise RuntimeError(str(result.content))

@@ -44,7 +44,7 @@ _Wait = Annotated[
     Field(
         ge=0,
         le=WAIT_MAX_SECONDS,
-        description="Seconds to wait for the end, at most; starting may take 5 more",
+        description="Longest wait for the end, 45 by default; the start may take 5 more",
     ),
     BeforeValidator(_whole),
 ]
@@ -57,9 +57,13 @@ class _Arguments(BaseModel):
 class ListVpsArguments(_Arguments):
     """Arguments of `list_vps`."""
 
-    name: Annotated[str, Field(max_length=255, description="Exact display name")] = ""
-    primary_ip: Annotated[str, Field(max_length=64, description="Exact address")] = ""
-    limit: Annotated[int, Field(ge=1, le=LIST_LIMIT_MAX), BeforeValidator(_whole)] = 50
+    name: Annotated[str, Field(max_length=255, description="Exact display name; empty: any")] = ""
+    primary_ip: Annotated[str, Field(max_length=64, description="Exact address; empty: any")] = ""
+    limit: Annotated[
+        int,
+        Field(ge=1, le=LIST_LIMIT_MAX, description="VPSs on a page"),
+        BeforeValidator(_whole),
+    ] = 50
     cursor: Annotated[
         str, Field(max_length=CURSOR_MAX_CHARACTERS, description="next_cursor of the page before")
     ] = ""
@@ -71,7 +75,14 @@ class VpsExecArguments(_Arguments):
     vps_id: Annotated[
         str, Field(min_length=1, max_length=64, pattern=_ID, description="id from list_vps")
     ]
-    command: Annotated[str, Field(min_length=1, max_length=COMMAND_MAX_CHARACTERS)]
+    command: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=COMMAND_MAX_CHARACTERS,
+            description="One line of shell within the policy, such as df -h | tail -5",
+        ),
+    ]
     wait_seconds: _Wait = 45
     idempotency_key: Annotated[
         str,
@@ -86,29 +97,44 @@ class VpsExecArguments(_Arguments):
 class VpsExecResultArguments(_Arguments):
     """Arguments of `vps_exec_result`."""
 
-    exec_id: Annotated[str, Field(max_length=64, description="Handle from vps_exec")] = ""
-    vps_id: Annotated[
-        str, Field(max_length=64, pattern=_ID, description="With pid, instead of exec_id")
+    exec_id: Annotated[
+        str, Field(max_length=64, description="Handle from vps_exec; empty: vps_id and pid")
     ] = ""
-    pid: Annotated[int, Field(ge=0, le=PID_MAX), BeforeValidator(_whole)] = 0
+    vps_id: Annotated[
+        str, Field(max_length=64, pattern=_ID, description="With pid, for want of exec_id")
+    ] = ""
+    pid: Annotated[
+        int,
+        Field(ge=0, le=PID_MAX, description="Process id there"),
+        BeforeValidator(_whole),
+    ] = 0
     wait_seconds: _Wait = 45
-    stream: Literal["both", "stdout", "stderr"] = "both"
+    stream: Annotated[
+        Literal["both", "stdout", "stderr"], Field(description="Which output to return")
+    ] = "both"
     offset: Annotated[
-        int, Field(ge=0, le=OFFSET_MAX, description="Byte to read from"), BeforeValidator(_whole)
+        int,
+        Field(ge=0, le=OFFSET_MAX, description="First byte, as next_offset says"),
+        BeforeValidator(_whole),
     ] = 0
     max_bytes: Annotated[
         int,
-        Field(ge=0, le=MAX_PART_BYTES, description="Of each stream; 0 for the usual window"),
+        Field(ge=0, le=MAX_PART_BYTES, description="Of each stream; 0: the usual window"),
         BeforeValidator(_whole),
     ] = 0
     tail_lines: Annotated[
-        int, Field(ge=0, le=LINES_MAX, description="Only the last lines"), BeforeValidator(_whole)
+        int,
+        Field(ge=0, le=LINES_MAX, description="Only so many last lines"),
+        BeforeValidator(_whole),
     ] = 0
     grep: Annotated[
-        str, Field(max_length=PATTERN_MAX, description="Only lines that match this RE2 pattern")
+        str,
+        Field(max_length=PATTERN_MAX, description="Only lines that match this RE2 pattern"),
     ] = ""
     context_lines: Annotated[
-        int, Field(ge=0, le=CONTEXT_MAX, description="Around a match"), BeforeValidator(_whole)
+        int,
+        Field(ge=0, le=CONTEXT_MAX, description="Lines around each match"),
+        BeforeValidator(_whole),
     ] = 0
 
 
@@ -156,7 +182,7 @@ class ExecResult(_Result):
     ]
     exit_code: int | None
     signal: int | None
-    stdout: Annotated[str, Field(description="Untrusted; window, or the part asked for")]
+    stdout: Annotated[str, Field(description="Untrusted; a window, or the part asked for")]
     stderr: str
     stdout_bytes: Annotated[int, Field(description="Of the whole")]
     stderr_bytes: int
@@ -171,24 +197,29 @@ class ExecResult(_Result):
 # ------------------------------------------------------------------ definitions
 
 _LIST_VPS: Final = (
-    "Lists this account's VPSs, one page at a time, with the ids that vps_exec takes. Reads only."
+    "List this account's VPSs, one page at a time: the ids that the other tools take, state, "
+    "system and policy of each. Reads HostUp's inventory; nothing runs on a VPS."
 )
 _VPS_EXEC: Final = (
-    "Runs one command as root inside a Linux VPS, without a terminal or input, and returns exit "
-    "code, stdout and stderr once it has ended. The operator's policy (resource hostup://policy) "
-    "judges and rebuilds it; a refusal names the nearest allowed form. A command that outlasts "
-    "wait_seconds or the client's own limit, or whose call is cancelled, runs on: status running "
-    "carries exec_id for vps_exec_result. The same command again, before its result was read, "
-    "gives the first one's."
+    "Run one command as root inside a Linux VPS, without terminal or input, and return exit code, "
+    "stdout and stderr once it has ended. The operator's policy (resource hostup://policy) judges "
+    "and rebuilds it, and decides whether it may change or delete things; a refusal names the "
+    "nearest allowed form. What outlasts wait_seconds or the client's limit, or is cancelled, runs "
+    "on and cannot be stopped; status running gives an exec_id for vps_exec_result. The same "
+    "command again, before its result was read, gives the first one's."
 )
 _VPS_EXEC_RESULT: Final = (
-    "Waits for a command started by vps_exec and returns its result, or a part of a long one; runs "
-    "nothing. Results are kept and can be read again, by exec_id, or by vps_id and pid."
+    "Wait for a command that vps_exec left running and return its result, or another part of "
+    "output that was cut. Runs nothing, so it can be repeated; results are kept (30 days by "
+    "default) and found by exec_id, or by vps_id and pid."
 )
 
 
 def definitions() -> tuple[types.Tool, ...]:
-    """The tools, in the order in which they are listed."""
+    """The tools, in the order in which they are listed.
+
+    The two that return the same result describe its fields once.
+    """
     return (
         _tool("list_vps", "List VPSs", _LIST_VPS, ListVpsArguments, VpsList, read_only=True),
         _tool(
@@ -201,6 +232,7 @@ def definitions() -> tuple[types.Tool, ...]:
             VpsExecResultArguments,
             ExecResult,
             read_only=True,
+            described=False,
         ),
     )
 
@@ -213,13 +245,19 @@ def _tool(
     result: type[BaseModel],
     *,
     read_only: bool,
+    described: bool = True,
 ) -> types.Tool:
+    output = compact_schema(result, "serialization")
+    if not described:
+        properties = cast("dict[str, Schema]", output["properties"])
+        for schema in properties.values():
+            schema.pop("description", None)
     return types.Tool(
         name=name,
         title=title,
         description=description,
         input_schema=compact_schema(arguments, "validation"),
-        output_schema=compact_schema(result, "serialization"),
+        output_schema=output,
         annotations=types.ToolAnnotations(
             read_only_hint=read_only,
             destructive_hint=not read_only,
@@ -233,6 +271,7 @@ def compact_schema(model: type[BaseModel], mode: Literal["validation", "serializ
     """A model's JSON Schema without what costs a reader tokens and tells it nothing.
 
     Titles and the models' docstrings are left out, and references are replaced by what they name.
+    What may be null is not listed as required: who reads it has to look at it anyway.
     """
     schema = cast("Schema", model.model_json_schema(mode=mode))
     named = cast("dict[str, Schema]", schema.pop("$defs", {}))
@@ -254,9 +293,16 @@ def _compact(node: JsonValue, named: Mapping[str, Schema]) -> JsonValue:
     for key, value in node.items():
         if key == "properties" and isinstance(value, dict):
             compact[key] = {name: _compact(item, named) for name, item in value.items()}
+        elif key == "required" and isinstance(value, list):
+            properties = cast("dict[str, Schema]", node["properties"])
+            compact[key] = [name for name in value if not _is_nullable(properties[str(name)])]
         elif key != "title":
             compact[key] = _compact(value, named)
     return compact
+
+
+def _is_nullable(schema: Schema) -> bool:
+    return {"type": "null"} in cast("list[Schema]", schema.get("anyOf", []))
 
 
 # ------------------------------------------------------------------ argument errors

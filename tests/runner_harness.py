@@ -28,7 +28,7 @@ from hostup_mcp.hostup.http import HttpTransport, Timeouts
 from hostup_mcp.hostup.pacer import Pacer
 from hostup_mcp.policy.judge import ApprovedCommand
 from hostup_mcp.policy.policies import Policies, PolicyData
-from hostup_mcp.server import Caller, CallLimits, ToolService
+from hostup_mcp.service import Caller, CallLimits, ToolService
 from tests.scripted_api import Answer, Received, ScriptedApi, json_answer
 
 VPS = "vps_1"
@@ -147,7 +147,9 @@ class Tools:
 
     async def call(self, name: str, **arguments: Any) -> types.CallToolResult:
         caller = Caller(_send_nothing, self.client_name, self.principal)
-        return await self.service.call(name, arguments, caller)
+        answer = await self.service.call(name, arguments, caller)
+        assert isinstance(answer, types.CallToolResult), "nobody here takes tasks"
+        return answer
 
     async def exec(self, command: str = "uptime", **more: Any) -> types.CallToolResult:
         return await self.call("vps_exec", **{"vps_id": VPS, "command": command, **more})

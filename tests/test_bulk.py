@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import mcp_types as types
 import pytest
 import uvicorn
 from pydantic import SecretStr
@@ -31,7 +32,7 @@ from hostup_mcp.hostup.pacer import Pacer
 from hostup_mcp.policy.policies import Policies, PolicyData
 from hostup_mcp.sandbox.api import READ, WRITE, SandboxApi, SandboxVps
 from hostup_mcp.sandbox.guests import Exit, LocalGuest
-from hostup_mcp.server import Caller, CallLimits, ToolService
+from hostup_mcp.service import Caller, CallLimits, ToolService
 from tests.stdio_client import facts
 
 KEY = "some_key_123"
@@ -178,7 +179,9 @@ async def run_all(url: str, folder: str) -> dict[str, Any]:
             "command": command,
             "wait_seconds": 60,
         }
-        told = facts(await service.call("vps_exec", arguments, Caller(silent)))
+        answer = await service.call("vps_exec", arguments, Caller(silent))
+        assert isinstance(answer, types.CallToolResult)
+        told = facts(answer)
         answers[number] = (told["stdout"][: 2 * len(f"{number}\n")], told["stdout_bytes"])
 
     async with anyio.create_task_group() as tasks:

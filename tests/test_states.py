@@ -315,9 +315,24 @@ class Lives(RuleBasedStateMachine):
                 record, exit_code=0, signal=None, stdout=Stream(text), stderr=Stream("")
             )
 
+        known = self._pick(number)
+        heir = self._heir(known)
+        crashes = len(self.folders)
         if self._take(process, number, "completed", step):
-            known = self._pick(number)
             known.text, known.ended_at = text, self.now
+        elif heir is not None and len(self.folders) == crashes:
+            assert heir.step("completed")
+            heir.text, heir.ended_at = text, self.now
+
+    def _heir(self, known: Known) -> Known | None:
+        """Whose the result is that comes for a pid that was given to a newer command."""
+        same = [
+            other
+            for other in self.known.values()
+            if (other.vps_id, other.pid) == (known.vps_id, known.pid)
+        ]
+        is_given_on = known.name == "lost" and known.code == "pid_reused"
+        return same[-1] if is_given_on and same[-1].name == "running" else None
 
     @precondition(lambda self: self.known)
     @rule(

@@ -23,7 +23,8 @@ from hostup_mcp.hostup.client import HostUpClient
 from hostup_mcp.hostup.http import HttpTransport, Timeouts
 from hostup_mcp.policy.policies import Policies
 from hostup_mcp.receipts import Receipts
-from hostup_mcp.server import CallLimits, ToolService, build
+from hostup_mcp.server import build
+from hostup_mcp.service import CallLimits, ToolService
 from hostup_mcp.transports.contact import ContactPacer
 
 _logger = logging.getLogger(__name__)
@@ -89,7 +90,11 @@ async def serving(
     )
     http = HttpTransport(settings.hostup.base_url, _timeouts(settings))
     client = HostUpClient(http, key, contact)
-    limits = CallLimits(settings.output.window_bytes, settings.server.client_timeout_seconds)
+    limits = CallLimits(
+        settings.output.window_bytes,
+        settings.server.client_timeout_seconds,
+        keep_seconds=settings.state.keep_days * 86_400,
+    )
     async with anyio.create_task_group() as tasks:
         runner = _runner(settings, client, journal, tasks)
         receipts = Receipts()
