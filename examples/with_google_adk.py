@@ -5,14 +5,18 @@
 """hostup-mcp as a toolset of Google's Agent Development Kit, without a model.
 
 Install: what stands above; it may share an environment with hostup-mcp.
-Timeout: StdioConnectionParams(timeout=), documented for connecting, cuts off every call too, after 5
-seconds by default, while the command runs on. It is raised here, and hostup-mcp is told the same.
+Timeout: StdioConnectionParams(timeout=), documented for connecting, cuts off every call too, after
+5 seconds by default, while the command runs on. It is raised here, and hostup-mcp is told the same
+figure.
 """
 
 import asyncio
 import os
 from typing import Any
 
+from google.adk.agents import InvocationContext, LlmAgent
+from google.adk.sessions import InMemorySessionService
+from google.adk.tools import ToolContext
 from google.adk.tools.mcp_tool import McpToolset, StdioConnectionParams
 from mcp import StdioServerParameters
 
@@ -29,17 +33,25 @@ async def show_progress(progress: float, total: float | None, message: str | Non
 
 
 async def main() -> None:
-    # An agent takes it as LlmAgent(tools=[toolset]).
     toolset = McpToolset(
         connection_params=StdioConnectionParams(server_params=SERVER, timeout=TIMEOUT_SECONDS),
         progress_callback=show_progress,
+    )
+    # What a Runner makes for each turn of an agent.
+    sessions = InMemorySessionService()
+    invocation = InvocationContext(
+        invocation_id="1",
+        agent=LlmAgent(name="operator", tools=[toolset]),
+        session_service=sessions,
+        session=await sessions.create_session(app_name="example", user_id="you"),
     )
     try:
         tools = {tool.name: tool for tool in await toolset.get_tools()}
         print("tools:", *tools)
 
-        async def call(name: str, **arguments: Any) -> dict[str, Any]:
-            result = await tools[name].run_async(args=arguments, tool_context=None)
+        async def call(name: str, **arguments: str | int) -> dict[str, Any]:
+            context = ToolContext(invocation)
+            result = await tools[name].run_async(args=arguments, tool_context=context)
             assert "structuredContent" in result, result
             return result["structuredContent"]
 

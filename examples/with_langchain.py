@@ -4,9 +4,10 @@
 # ///
 """hostup-mcp as LangChain tools, without a model.
 
-Install: what stands above, apart from hostup-mcp: langchain-mcp-adapters needs mcp 1, hostup-mcp mcp 2.
-Timeout: the adapter sets none, so a call waits as long as it takes. hostup-mcp cannot know that, takes
-every Python client to give up after 5 seconds, and is told better by client_timeout_seconds.
+Install: what stands above, apart from hostup-mcp: langchain-mcp-adapters needs mcp 1, and
+hostup-mcp needs mcp 2.
+Timeout: the adapter sets none, so a call may take its time. hostup-mcp cannot know that and would
+take this client to give up after 5 seconds; client_timeout_seconds tells it better.
 """
 
 import asyncio
@@ -44,7 +45,7 @@ async def main() -> None:
         }
         print("tools:", *tools)
 
-        async def call(name: str, **arguments: Any) -> dict[str, Any]:
+        async def call(name: str, **arguments: str | int) -> dict[str, Any]:
             # As an agent calls it: the model gets message.content, the text.
             message: ToolMessage = await tools[name].ainvoke(
                 {"type": "tool_call", "id": "1", "name": name, "args": arguments}

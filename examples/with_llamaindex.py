@@ -5,11 +5,14 @@
 """hostup-mcp as LlamaIndex tools, without a model.
 
 Install: what stands above; it may share an environment with hostup-mcp.
-Timeout: a call is cut off after 30 seconds by default, while the command runs on; raised here, and
-hostup-mcp is told the same figure. Every call starts a server of its own, which takes up to 2 seconds
-(over HTTP it does not); results are on disk, so that the next one has them all the same.
-Progress: tools show none; BasicMCPClient.call_tool does.
+Timeout: a call is cut off after 30 seconds by default, while the command runs on. It is raised
+here, and hostup-mcp is told the same figure.
+Every call starts a server of its own, within a second or two. Results are on disk, so that the next
+server has them all the same.
+Progress: the tools show none; BasicMCPClient.call_tool does.
 """
+
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
 
 import asyncio
 import os
@@ -35,7 +38,7 @@ async def main() -> None:
     tools = {tool.metadata.name: tool for tool in await McpToolSpec(client).to_tool_list_async()}
     print("tools:", *tools)
 
-    async def call(name: str, **arguments: Any) -> dict[str, Any]:
+    async def call(name: str, **arguments: str | int) -> dict[str, Any]:
         result = (await tools[name].acall(**arguments)).raw_output
         assert not result.is_error, result.content
         return result.structured_content

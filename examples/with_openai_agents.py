@@ -32,7 +32,7 @@ async def main() -> None:
     ) as server:
         print("tools:", *[tool.name for tool in await server.list_tools()])
 
-        async def call(name: str, **arguments: Any) -> dict[str, Any]:
+        async def call(name: str, **arguments: str | int) -> dict[str, Any]:
             result = (await server.call_tool(name, arguments)).model_dump(by_alias=True)
             assert not result["isError"], result["content"]
             return result["structuredContent"]

@@ -5,9 +5,9 @@
 """hostup-mcp as a toolset of pydantic-ai, without a model.
 
 Install: what stands above; it may share an environment with hostup-mcp.
-Timeout: calls may take 5 minutes (read_timeout), but the server must be up within 5 seconds
-(init_timeout), which a busy machine misses. hostup-mcp is told how long a call may take; it would
-take every Python client to give up after 5 seconds.
+Timeout: a call may take 5 minutes (read_timeout), but the server has to be up within 5 seconds
+(init_timeout), which is raised here for a busy machine. hostup-mcp would take this client to give
+up on a call after 5 seconds; client_timeout_seconds tells it better.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ async def main() -> None:
     async with toolset:
         print("tools:", *[tool.name for tool in await toolset.list_tools()])
 
-        async def call(name: str, **arguments: Any) -> dict[str, Any]:
+        async def call(name: str, **arguments: str | int) -> dict[str, Any]:
             # A refusal raises ModelRetry, with the text for the model.
             return await toolset.direct_call_tool(name, arguments)
 
