@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ import pytest
 from hostup_mcp.sandbox.serving import Sandbox
 from tests.clients.environments import node_packages
 from tests.conftest import missing
-from tests.stdio_client import CLIENT_TIMEOUT
+from tests.stdio_client import environment
+from tests.transports.http_process import HttpServer
 
 SWITCH = "HOSTUP_TESTS_CLIENTS"
 """Set in `.ci/run`: these tests are collected."""
@@ -29,10 +31,13 @@ def node() -> Path:
 @pytest.fixture
 def server_env(sandbox: Sandbox, tmp_path: Path) -> dict[str, str]:
     """What a server on stdio is given: it waits as long as these clients do."""
-    return {
-        "HOSTUP_BASE_URL": sandbox.base_url,
-        "HOSTUP_API_KEY": sandbox.api_key,
-        "HOSTUP_MCP_STATE_DIR": str(tmp_path / "state"),
-        "HOME": str(tmp_path),
-        CLIENT_TIMEOUT: "60",
-    }
+    return environment(sandbox.base_url, sandbox.api_key, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def served(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpServer]:
+    """A server on Streamable HTTP and SSE."""
+    with HttpServer.of(sandbox, tmp_path_factory.mktemp("served"), "--with-sse") as server:
+        yield server
+        assert "Traceback" not in server.log()
+        assert server.token not in server.log()

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -24,23 +25,27 @@ ENVIRON: Final[Mapping[str, str]] = dict(os.environ)
 """As it was before a test pointed HOME elsewhere: tools find their own caches and settings."""
 
 _INSTALL_SECONDS: Final = 240
+_UNUSED_SECONDS: Final = 7 * 24 * 3600.0
 
 
-def python_with(example: Path) -> Path:
-    """A Python with exactly what an example asks for, its dependencies pinned.
+def python_with(name: str, *also: Path) -> Path:
+    """A Python with exactly what `requirements/NAME.txt` pins.
 
-    What the example's own header asks for has to agree with the pins.
+    Args:
+        name: of the file with the pins.
+        also: files whose own requirements have to agree with them, such as a script.
     """
-    pins = HERE / "requirements" / f"{example.stem}.txt"
+    pins = HERE / "requirements" / f"{name}.txt"
+    wanted = [word for file in (pins, *also) for word in ("-r", file)]
     uv = Path(sysconfig.get_path("scripts"), "uv")
 
     def make(folder: Path) -> None:
         python = folder / "bin/python"
         _run([uv, "venv", "-q", "--python", sys.executable, folder], HERE)
-        _run([uv, "pip", "install", "-q", "--python", python, "-r", pins, "-r", example], HERE)
+        _run([uv, "pip", "install", "-q", "--python", python, *wanted], HERE)
 
-    key = f"{sys.version} {sys.base_prefix} {pins.read_text()} {example.read_text()}"
-    return _kept(example.stem, key, make) / "bin/python"
+    key = [sys.version, sys.base_prefix, *(file.read_text() for file in (pins, *also))]
+    return _kept(name, "\n".join(key), make) / "bin/python"
 
 
 def node_packages() -> Path:
@@ -63,11 +68,14 @@ def _kept(name: str, key: str, make: Callable[[Path], None]) -> Path:
     with (_CACHE / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not complete.exists():
-            for older in _CACHE.glob(f"{name}-*"):
-                shutil.rmtree(older)
+            shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
             make(folder)
-            complete.touch()
+        complete.touch()
+        os.utime(folder)
+        for other in _CACHE.glob(f"{name}-*"):
+            if time.time() - other.stat().st_mtime > _UNUSED_SECONDS:
+                shutil.rmtree(other)
     return folder
 
 

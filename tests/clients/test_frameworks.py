@@ -1,8 +1,9 @@
-"""Each example runs in an environment of its own and prints what the sandbox's machine says."""
+"""Each framework, in an environment of its own: its example on stdio, and the same over HTTP."""
 
 from __future__ import annotations
 
 import datetime
+import json
 import platform
 import re
 import subprocess
@@ -15,7 +16,9 @@ import pytest
 
 from hostup_mcp.sandbox.serving import Sandbox
 from tests.clients.environments import ENVIRON, HERE, python_with
+from tests.clients.sessions import TOOLS, check
 from tests.conftest import missing
+from tests.transports.http_process import HttpServer
 
 EXAMPLES = sorted((HERE.parent.parent / "examples").glob("*.py"))
 NO_PROGRESS = {"with_openai_agents"}
@@ -29,11 +32,11 @@ each_example = pytest.mark.parametrize(
 
 @each_example
 def test_example(example: Path, sandbox: Sandbox, tmp_path: Path) -> None:
-    ran = run([python_with(example), example], sandbox, {"HOME": str(tmp_path)})
+    ran = run([python_with(example.stem, example), example], sandbox, {"HOME": str(tmp_path)})
     said = re.findall(r"^(tools|short|long|later): (.*)$", ran.stdout, re.MULTILINE)
     assert [name for name, _ in said] == ["tools", "short", "long", "later"]
     lines = dict(said)
-    assert lines["tools"] == "list_vps vps_exec vps_exec_result"
+    assert lines["tools"].split() == TOOLS
     assert lines["short"].startswith(f"completed 0 {platform.system()} {platform.node()} ")
     status, exec_id = lines["long"].split(" ")
     assert status == "running"
@@ -47,12 +50,37 @@ def test_example(example: Path, sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 @each_example
+@pytest.mark.parametrize(("transport", "path"), [("http", "/mcp"), ("sse", "/sse")])
+def test_over_http(
+    example: Path, transport: str, path: str, served: HttpServer, tmp_path: Path
+) -> None:
+    python = python_with(example.stem, example)
+    ran = subprocess.run(
+        [python, HERE / "over_http.py", example.stem, transport, served.url + path],
+        env={
+            "PATH": "/usr/bin:/bin",
+            "HOME": str(tmp_path),
+            "HOSTUP_MCP_HTTP_TOKEN": served.token,
+            # Google's would look for the cloud that they run in.
+            "NO_GCE_CHECK": "true",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    seen = json.loads(ran.stdout)
+    check(seen, seen["progress"], sees_progress=example.stem not in NO_PROGRESS)
+
+
+@each_example
 def test_example_is_typed(example: Path, root: Path) -> None:
     pyright = Path(sysconfig.get_path("scripts"), "pyright")
     if not pyright.exists():
         missing("pyright (the extra lint)")
     ran = subprocess.run(
-        [pyright, "--project", root, "--pythonpath", python_with(example), example],
+        [pyright, "--project", root, "--pythonpath", python_with(example.stem, example), example],
         env=ENVIRON,
         capture_output=True,
         text=True,

@@ -14,20 +14,28 @@ import pytest
 
 from hostup_mcp.sandbox.serving import WEB
 from tests.clients.environments import ENVIRON
+from tests.clients.sessions import TOOLS
+from tests.transports.http_process import HttpServer
 
 pytestmark = pytest.mark.timeout(300)
 
 # The Inspector's exit codes.
+AUTH_REQUIRED = 3
 TOOL_ERROR = 5
 
 ERAS = ["legacy", "modern"]
 
 
-@pytest.fixture
-def target(server_env: dict[str, str]) -> list[str]:
+@pytest.fixture(params=["stdio", "http", "sse"])
+def target(request: pytest.FixtureRequest) -> list[str]:
     """Where the server is, as the Inspector's arguments."""
-    settings = [word for item in server_env.items() for word in ("-e", "=".join(item))]
-    return [*settings, "--", str(Path(sysconfig.get_path("scripts"), "hostup-mcp"))]
+    if request.param == "stdio":
+        env: dict[str, str] = request.getfixturevalue("server_env")
+        settings = [word for item in env.items() for word in ("-e", "=".join(item))]
+        return [*settings, "--", str(Path(sysconfig.get_path("scripts"), "hostup-mcp"))]
+    served: HttpServer = request.getfixturevalue("served")
+    url = f"{served.url}/{'mcp' if request.param == 'http' else 'sse'}"
+    return [url, "--transport", request.param, "--header", f"Authorization: Bearer {served.token}"]
 
 
 @pytest.mark.parametrize("era", ERAS)
@@ -35,11 +43,7 @@ def test_finds_nothing_wrong_with_the_tools(era: str, node: Path, target: list[s
     """Strict mode, with what it only warns about."""
     ran = inspect(node, era, ["--method", "tools/list", "--strict"], target)
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert [tool["name"] for tool in answer(ran)["tools"]] == [
-        "list_vps",
-        "vps_exec",
-        "vps_exec_result",
-    ]
+    assert [tool["name"] for tool in answer(ran)["tools"]] == TOOLS
     assert not ran.stderr
 
 
@@ -57,6 +61,12 @@ def test_sees_a_refusal_as_an_error(era: str, node: Path, target: list[str]) -> 
     ran = call(node, era, target, command="rm -rf /var/log")
     assert ran.returncode == TOOL_ERROR
     assert "status: refused" in answer(ran)["content"][0]["text"]
+
+
+def test_sees_that_a_token_is_missing(node: Path, served: HttpServer) -> None:
+    target = [f"{served.url}/mcp", "--transport", "http"]
+    ran = inspect(node, "modern", ["--method", "tools/list"], target)
+    assert ran.returncode == AUTH_REQUIRED, ran.stdout + ran.stderr
 
 
 def call(
