@@ -187,6 +187,33 @@ def test_a_long_line_is_searched_in_pieces_that_overlap(end: str) -> None:
     assert short.longest_match is None
 
 
+@pytest.mark.parametrize(
+    ("pattern", "lines"),
+    [
+        (r"\Aa", "1 3"),
+        (r"b\z", "1 2"),
+        (r"\A\z", "4"),
+        (r"(?i)\AB", "2"),
+        (r"\Q\A\E", "5"),
+        (r"\\A", "5"),
+        (r"[\\]A\z", "5"),
+        (r"\Q\A", "5"),
+        (r"[[:alpha:]]\z", "1 2 3 5"),
+    ],
+)
+def test_the_ends_of_the_text_are_those_of_the_line(pattern: str, lines: str) -> None:
+    found = grep("ab\nbb\nac\n\n\\A\n", pattern, 0, ROOM)
+    assert re.findall("^[0-9]+", found.text, re.MULTILINE) == lines.split()
+
+
+@pytest.mark.parametrize("pattern", [r"a\Cb", "(?-m)^a", "(?i-sm:a$)"])
+def test_what_reaches_over_line_ends_is_refused(pattern: str) -> None:
+    with pytest.raises(PatternError, match=r"use a dot\.|leave the flag -m out\."):
+        grep("a\nb", pattern, 0, ROOM)
+    assert grep("?mm\n", "[(?-m]m", 0, ROOM).matching_lines == 1
+    assert grep("A\n", "(?-i)A|(?s-U:b)", 0, ROOM).matching_lines == 1
+
+
 @given(st.text(st.characters(exclude_categories=())), st.text(st.characters(exclude_categories=())))
 def test_any_text_is_accepted(text: str, pattern: str) -> None:
     try:

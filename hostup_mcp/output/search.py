@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -30,6 +31,13 @@ _SEARCH_MEMORY: Final = 8 << 20
 _PROGRAM_MAX: Final = 10_000
 _STEP_WORK: Final = 60_000_000
 _SECONDS_MAX: Final = 0.7  # of this thread's processor time
+
+# What a pattern is made of, as far as it matters here: literals, escapes, classes, flags.
+_PIECE: Final = re.compile(
+    r"\\Q.*?(?:\\E|\Z)|\\.|\[\^?\]?(?:\[:\^?\w+:\]|\\.|[^\]\\])*\]|\(\?[A-Za-z]*-[A-Za-z]*",
+    re.DOTALL,
+)
+_ALSO_LINE_ENDS: Final = {r"\A": "^", r"\z": "$"}
 
 
 class PatternError(ValueError):
@@ -132,7 +140,7 @@ def _compiled(pattern: str) -> Pattern:
     try:
         # With little memory first, so that what is far too large is refused at once.
         re2.compile(pattern, _options(_COMPILE_MEMORY))
-        compiled = re2.compile(f"(?m){pattern}", _options(_SEARCH_MEMORY))
+        compiled = re2.compile(f"(?m){_for_lines(pattern)}", _options(_SEARCH_MEMORY))
     except re2.error as error:
         (reason,) = error.args
         reason = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
@@ -166,6 +174,24 @@ def _too_large() -> PatternError:
         "The pattern is too large once its repetitions are written out, and would take too long; "
         "repeat less, or shorter things."
     )
+
+
+def _for_lines(pattern: str) -> str:
+    r"""The pattern with the ends of a line for those of the text, `\A` and `\z`.
+
+    Raises:
+        PatternError: it asks for what reaches over line ends.
+    """
+
+    def piece(found: re.Match[str]) -> str:
+        text = found[0]
+        if text == r"\C":
+            raise PatternError(r"\C, a single byte, cannot be searched for; use a dot.")
+        if text.startswith("(?") and "m" in text.partition("-")[2]:
+            raise PatternError("Lines are searched one at a time; leave the flag -m out.")
+        return _ALSO_LINE_ENDS.get(text, text)
+
+    return _PIECE.sub(piece, pattern)
 
 
 class _Search:
