@@ -89,7 +89,7 @@ def show(name: StreamName, output: Output, view: View, window_bytes: int, exec_i
         exec_id: for the call that gets the rest.
 
     Raises:
-        PatternError: RE2 does not accept the pattern of `view.grep`.
+        PatternError: the pattern of `view.grep` cannot be used, or takes too long.
     """
     stream = output.stdout if name == "stdout" else output.stderr
     notes = [f"{name}: {note}" for note in _about(stream)]
@@ -132,11 +132,16 @@ def _grep(name: StreamName, stream: Stream, view: View, notes: list[str]) -> Sho
     room = view.max_bytes or _READ_BYTES
     found = grep(stream.text, view.grep, view.context_lines, room, view.offset or 0)
     notes.append(
-        f"{name}: {found.shown_lines} of {found.matching_lines} matching lines shown, of "
-        f"{found.total_lines} lines in all"
+        f"{name}: {found.shown_lines} of {'' if found.counted_all else 'at least '}"
+        f"{found.matching_lines} matching lines shown, of {found.total_lines} lines in all"
         + (f", from offset {view.offset}" if view.offset else "")
         + ("" if found.next_offset is None else f"; the next stands at offset {found.next_offset}")
     )
+    if found.longest_match is not None:
+        notes.append(
+            f"{name}: lines longer than {2 * found.longest_match} bytes were searched in pieces; "
+            f"a match in them longer than {found.longest_match} bytes may be missed"
+        )
     return Shown(found.text, found.total_bytes, found.next_offset, tuple(notes))
 
 

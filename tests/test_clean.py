@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+import unicodedata
 
 import pytest
 from hypothesis import example, given
@@ -32,6 +34,7 @@ hostile_text = st.lists(pieces, max_size=40).map("".join) | any_text
 def test_a_cleaned_text_holds_nothing_that_acts_or_hides(text: str) -> None:
     cleaned = clean(text)
     assert not NOTHING_ELSE.search(cleaned.text)
+    assert "Cf" not in {unicodedata.category(c) for c in cleaned.text}
     cleaned.text.encode()
     assert all(count > 0 for count in cleaned.counts.values())
     again = clean(cleaned.text)
@@ -99,6 +102,14 @@ def test_what_was_changed_is_counted(text: str, shown: str | None, counts: dict[
     cleaned = clean(text)
     assert shown is None or cleaned.text == shown
     assert cleaned.counts == counts
+
+
+def test_every_format_character_of_unicode_is_made_visible() -> None:
+    formats = [c for c in map(chr, range(sys.maxunicode + 1)) if unicodedata.category(c) == "Cf"]
+    assert {"\u0600", "\u06dd", "\U000110bd", "\U00013430", "\U00013438"} <= {*formats}
+    assert clean("".join(formats)).text == "".join(f"<U+{ord(c):04X}>" for c in formats)
+    for character in formats:
+        assert clean(f"a{character}b").text == f"a<U+{ord(character):04X}>b"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -118,11 +119,22 @@ def test_all_matches_can_be_had_page_by_page() -> None:
     assert pages == "".join(f"{n}:line {n}\n" for n in range(7, 5001, 10))
 
 
-def test_a_match_without_room_is_told_also_at_the_start() -> None:
-    part = shown("matches\n", grep="match", max_bytes=3)
-    assert part.text == ""
-    assert part.notes[-1].endswith("0 of 1 matching lines shown, of 1 lines in all; the next "
-                                   "stands at offset 0")  # fmt: skip
+def test_a_match_is_shown_also_where_there_is_little_room() -> None:
+    part = shown("matches\n" * 9, grep="match", max_bytes=3)
+    assert part.text == "".join(f"{n}:matches\n" for n in range(1, 7))
+    assert part.notes[-1].endswith("6 of 9 matching lines shown, of 9 lines in all; the next "
+                                   "stands at offset 48")  # fmt: skip
+
+
+def test_what_a_search_left_undone_is_told() -> None:
+    part = shown("y\n" * (1 << 23), grep="y", max_bytes=64)
+    assert part.notes[-1].startswith("stdout: 14 of at least ")
+    part = shown("y" * 100_000, grep="y{1000}|x.{1000}")
+    assert re.fullmatch(
+        "stdout: lines longer than [0-9]+ bytes were searched in pieces; a match in them longer "
+        "than [0-9]+ bytes may be missed",
+        part.notes[-1],
+    )
 
 
 @pytest.mark.parametrize("pattern", ["(", "a{1001}", r"(?=x)", r"\1", "[z-a]"])

@@ -9,6 +9,7 @@ class Options:
     max_mem: int
     log_errors: bool
     never_nl: bool
+    never_capture: bool
     case_sensitive: bool
 
 class Match(Generic[AnyStr]):
@@ -37,3 +38,4 @@ class Set:
 
 def compile(pattern: str, options: Options | None = None) -> Pattern: ...  # noqa: A001
 def escape(pattern: str) -> str: ...
+def purge() -> None: ...
