@@ -43,6 +43,14 @@ _PID_REUSED: Final = (
 )
 
 _OWN: Final = "principal = ? AND vps_id = ?"
+# A key that was not used before is how a caller says that it knows, and means it. One whose command
+# did not run settles nothing, nor one that was given before the outcome was known to be unknown.
+_OPEN: Final = (
+    "NOT EXISTS (SELECT 1 FROM executions AS later WHERE later.principal = executions.principal"
+    " AND later.vps_id = executions.vps_id AND later.command = executions.command"
+    " AND later.idempotency_key IS NOT NULL AND later.state != 'not_started'"
+    " AND later.created_at >= executions.finished_at AND later.rowid > executions.rowid)"
+)
 
 
 class KeyConflict(Exception):
@@ -61,8 +69,10 @@ class KeyConflict(Exception):
 class Repeats:
     """When a command that was ordered before stands in place of a new one.
 
+    One of which it is not known whether it ran is in the way whatever this says.
+
     Attributes:
-        seconds: how old the end of the earlier one may be; 0 has every order run.
+        seconds: how old the end of the earlier one may be; 0 for no repeats.
     """
 
     seconds: float = 900.0
@@ -121,6 +131,8 @@ class Journal:
             policy: the label of the policy that let it through.
             principal: who orders it; another's orders and keys count for nothing.
             key: the caller's idempotency key. With one, only the same key counts as a repeat.
+                Without one, the same command whose outcome is unknown is in the way, however old,
+                until it was ordered with a key after that.
             repeats: when the same command counts as a repeat; None for never.
 
         Raises:
@@ -142,32 +154,35 @@ class Journal:
                     f" WHERE {_OWN} AND idempotency_key = ?",
                     (principal, vps_id, key),
                 )
-            elif repeats is not None and repeats.seconds > 0:
-                found = self._repeated(principal, vps_id, command, now - repeats.seconds)
+            else:
+                found = self._earlier(principal, vps_id, command, repeats)
                 if found is not None:
                     return found
             record = self._new(vps_id, command, policy, principal, now, now + START_LEASE_SECONDS)
             self._table.insert(record, "intended", key)
         return Intent(record, "new")
 
-    def _repeated(self, principal: str, vps_id: str, command: str, since: float) -> Intent | None:
+    def _earlier(
+        self, principal: str, vps_id: str, command: str, repeats: Repeats | None
+    ) -> Intent | None:
+        """What an order without a key meets: a repeat, or an earlier outcome nobody knows."""
         same = f"{_OWN} AND command = ? AND command != ''"
         newest = "ORDER BY created_at DESC, rowid DESC"
-        # One that may have run is in the way until a later order was made in full knowledge of it.
-        last = self._table.select(
-            f"{same} AND state IN ('completed', 'lost', 'unknown') AND finished_at > ? {newest}",
-            principal, vps_id, command, since,
-        )  # fmt: skip
-        untold = self._table.select(
-            f"{same} AND (state IN ('intended', 'sent', 'running') OR"
-            f" (state IN ('completed', 'lost') AND finished_at > ? AND read_at IS NULL)) {newest}",
-            principal, vps_id, command, since,
-        )  # fmt: skip
-        if untold is not None:
-            return Intent(untold, "repeat")
-        if last is not None and isinstance(last.state, Ended) and last.state.kind == "unknown":
-            return Intent(last, "unclear")
-        return None
+        if repeats is not None and repeats.seconds > 0:
+            since = self._clock() - repeats.seconds
+            untold = self._table.select(
+                f"{same} AND (state IN ('intended', 'sent', 'running') OR"
+                " (state IN ('completed', 'lost') AND finished_at > ? AND read_at IS NULL))"
+                f" {newest}",
+                principal, vps_id, command, since,
+            )  # fmt: skip
+            if untold is not None:
+                return Intent(untold, "repeat")
+        # However old it is: nothing but an order that was made knowing of it settles the doubt.
+        doubtful = self._table.select(
+            f"{same} AND state = 'unknown' AND {_OPEN} {newest}", principal, vps_id, command
+        )
+        return None if doubtful is None else Intent(doubtful, "unclear")
 
     def foreign(
         self, vps_id: str, pid: int, lease_seconds: float, principal: str = LOCAL
