@@ -109,6 +109,40 @@ def test_an_order_in_full_knowledge_ends_the_doubt_of_an_earlier_one(journal: Jo
     assert ordered(journal, repeats=Repeats(900))[0] == "new"
 
 
+def test_one_that_ran_long_ago_is_no_repeat_unless_it_is_asked_for(tmp_path: Path) -> None:
+    now = 1000.0
+    journal = Journal(tmp_path / "journal", lambda: now)
+    repeats = Repeats(900, reap_seconds=7200)
+    old = run(journal, ordered(journal)[1])
+    now += 7199
+    assert ordered(journal, repeats=repeats) == ("repeat", old)
+    now += 2
+    assert journal.lease(old, 60)
+    assert ordered(journal, repeats=repeats)[0] == "repeat", "somebody asks for its result"
+    now += 61
+    given_up = journal.give_up(old)
+    claim, new = ordered(journal, repeats=repeats)
+    assert claim == "new", "given up just now, and not seen by anybody, it is no repeat"
+    run(journal, new, pid=8)
+    assert ordered(journal, repeats=repeats)[1].exec_id == new.exec_id != given_up.exec_id
+    journal.close()
+
+
+async def test_todays_order_is_not_answered_by_a_run_of_months_ago(
+    scripted: ScriptedApi, tmp_path: Path
+) -> None:
+    journal = Journal(tmp_path / "journal", lambda: time.time() - 90 * 86_400)
+    old = run(journal, ordered(journal)[1])
+    journal.close()
+    journal = Journal(tmp_path / "journal")
+    scripted.script = flow()
+    async with tools(scripted, journal) as client:
+        ran = facts(await client.exec())
+    assert ran["exec_id"] != old.exec_id
+    assert starts(scripted) == 1
+    journal.close()
+
+
 @pytest.mark.parametrize("repeats", [None, Repeats(0), Repeats(900)])
 def test_an_unknown_outcome_is_in_the_way_however_old_it_is(
     tmp_path: Path, repeats: Repeats | None

@@ -30,7 +30,7 @@ from hostup_mcp.execution.records import (
     Stream,
 )
 from hostup_mcp.execution.rows import OUTPUT_COLUMNS, encoded, output
-from hostup_mcp.execution.table import NOT_GONE, Table
+from hostup_mcp.execution.table import GIVEN_UP, NOT_GONE, Table
 
 START_LEASE_SECONDS: Final = 180.0
 """For how long an execution that is being started is left to its process, should it hang."""
@@ -40,6 +40,12 @@ _PID_REUSED: Final = (
     "The guest gave this command's pid to another command before its result was read, so the "
     "result is gone.",
     "Check in the VPS what the command did.",
+)
+
+_GIVEN_UP: Final = (
+    "The command was started, and nobody came for its result while it was asked for in the "
+    "background, so it is not asked for any more.",
+    "Check in the VPS whether it still runs and what it did.",
 )
 
 _OWN: Final = "principal = ? AND vps_id = ?"
@@ -73,9 +79,12 @@ class Repeats:
 
     Attributes:
         seconds: how old the end of the earlier one may be; 0 for no repeats.
+        reap_seconds: how old an earlier one that runs may be, unless somebody is asking for its
+            result: after that its pid may be another command's.
     """
 
     seconds: float = 900.0
+    reap_seconds: float = 86_400.0
 
 
 class Journal:
@@ -169,12 +178,14 @@ class Journal:
         same = f"{_OWN} AND command = ? AND command != ''"
         newest = "ORDER BY created_at DESC, rowid DESC"
         if repeats is not None and repeats.seconds > 0:
-            since = self._clock() - repeats.seconds
+            now = self._clock()
+            # An old one that is only intended or sent counts: looking at it says what became of it.
             untold = self._table.select(
-                f"{same} AND (state IN ('intended', 'sent', 'running') OR"
-                " (state IN ('completed', 'lost') AND finished_at > ? AND read_at IS NULL))"
-                f" {newest}",
-                principal, vps_id, command, since,
+                f"{same} AND (state IN ('intended', 'sent') OR"
+                " (state = 'running' AND (created_at > ? OR lease_until > ?)) OR"
+                " (state IN ('completed', 'lost') AND finished_at > ? AND read_at IS NULL"
+                f" AND ifnull(error_code, '') != '{GIVEN_UP}')) {newest}",
+                principal, vps_id, command, now - repeats.reap_seconds, now, now - repeats.seconds,
             )  # fmt: skip
             if untold is not None:
                 return Intent(untold, "repeat")
@@ -281,6 +292,22 @@ class Journal:
             error_advice=advice,
         )
 
+    def give_up(self, record: Execution) -> Execution:
+        """Record that nobody asks for the result of a running one any more.
+
+        Nothing changes while some process asks, so that its lease has not run out.
+        """
+        now = self._clock()
+        message, advice = _GIVEN_UP
+        with self._db.writing():
+            self._db.execute(
+                "UPDATE executions SET state = 'lost', finished_at = ?, error_code = ?,"
+                " error_message = ?, error_advice = ?"
+                " WHERE exec_id = ? AND state = 'running' AND lease_until < ?",
+                (now, GIVEN_UP, message, advice, record.exec_id, now),
+            )
+        return self._table.reread(record)
+
     def output(self, record: Execution) -> Output:
         """What a command wrote, as it stands on disk; empty where there is nothing."""
         statement = f"SELECT {OUTPUT_COLUMNS} FROM executions WHERE exec_id = ?"  # noqa: S608
@@ -365,6 +392,16 @@ class Journal:
             "state IN ('intended', 'sent', 'running') AND created_at > ?"
             " ORDER BY created_at DESC LIMIT ?",
             since,
+            limit,
+        )
+
+    def overdue(self, until: float, limit: int) -> list[Execution]:
+        """Executions that were begun until then, are not over and not worked on; newest first."""
+        return self._table.select_all(
+            "state IN ('intended', 'sent', 'running') AND created_at <= ? AND lease_until < ?"
+            " ORDER BY created_at DESC LIMIT ?",
+            until,
+            self._clock(),
             limit,
         )
 

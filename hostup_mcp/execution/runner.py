@@ -313,15 +313,24 @@ class Runner:
 
     async def _take_up(self) -> None:
         since = self._clock() - self._patience.reap
-        find = partial(self._journal.unfinished, since, _LEFTOVERS_SEEN)
-        left = [
+        for execution in await self._left(
+            partial(self._journal.unfinished, since, _LEFTOVERS_SEEN)
+        ):
+            await self.resume(execution)
+        for execution in await self._left(partial(self._journal.overdue, since, _LEFTOVERS_SEEN)):
+            if isinstance(execution.state, Running):
+                await self._recorder.once(partial(self._journal.give_up, execution))
+            else:
+                await self.resume(execution)
+
+    async def _left(self, find: Callable[[], list[Execution]]) -> list[Execution]:
+        """Of these executions some that nobody works on: here, or in another living process."""
+        return [
             execution
             for execution in await self._recorder.once(find)
             if execution.exec_id not in self._jobs
             and (execution.owner == current_owner() or not is_alive(execution.owner))
-        ]
-        for execution in left[:_LEFTOVERS_AT_ONCE]:
-            await self.resume(execution)
+        ][:_LEFTOVERS_AT_ONCE]
 
     async def _purge(self) -> None:
         now = self._clock()
