@@ -13,7 +13,17 @@ import pytest
 from hostup_mcp.execution.journal import Journal
 from hostup_mcp.execution.records import Completed, Execution, Output, Running, Stream
 from hostup_mcp.execution.retention import Retention, purge
-from tests.runner_harness import KEY, VPS, flow, order, running, tools
+from tests.runner_harness import (
+    KEY,
+    VPS,
+    another_process,
+    flow,
+    order,
+    processes,
+    running,
+    tools,
+    wait_until,
+)
 from tests.scripted_api import ScriptedApi, json_answer
 from tests.stdio_client import facts, text
 
@@ -206,6 +216,45 @@ async def test_a_result_that_its_server_did_not_live_to_prepare_is_prepared_by_t
     journal.database.give_back()
     assert PASSWORD.encode() not in on_disk(journal)
     assert KEY.encode() not in on_disk(journal)
+
+
+@pytest.mark.parametrize("owner", [None, "4194304:1"])
+async def test_it_is_prepared_by_the_next_without_being_asked_for(
+    scripted: ScriptedApi, journal: Journal, monkeypatch: pytest.MonkeyPatch, owner: str | None
+) -> None:
+    with monkeypatch.context() as patch:
+        if owner is not None:
+            patch.setattr("hostup_mcp.execution.journal.current_owner", lambda: owner)
+        done = journal.complete(
+            begin(journal), exit_code=0, signal=None, stdout=Stream(SECRET), stderr=Stream("")
+        )
+    assert PASSWORD.encode() in on_disk(journal)
+    async with (
+        running(scripted, journal, secret=KEY) as runner,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(runner.reap_leftovers)
+        await wait_until(lambda: PASSWORD.encode() not in on_disk(journal))
+        tasks.cancel_scope.cancel()
+    assert KEY.encode() not in on_disk(journal)
+    found = journal.get(done.exec_id)
+    assert found
+    assert isinstance(found.state, Completed)
+    assert found.state.is_prepared
+    assert scripted.received == []
+
+
+async def test_a_result_that_another_process_prepares_is_left_to_it(
+    scripted: ScriptedApi, journal: Journal
+) -> None:
+    with another_process() as process:
+        with processes(f"{process.pid}:"):
+            done = journal.complete(
+                begin(journal), exit_code=0, signal=None, stdout=Stream(SECRET), stderr=Stream("")
+            )
+        async with running(scripted, journal) as runner:
+            await runner._take_up()  # pyright: ignore[reportPrivateUsage]
+        assert journal.get(done.exec_id) == done
 
 
 async def test_a_running_command_is_no_result_yet(scripted: ScriptedApi, journal: Journal) -> None:

@@ -405,6 +405,14 @@ class Journal:
             limit,
         )
 
+    def unprepared(self, limit: int) -> list[Execution]:
+        """Results that stand here as they came, because it ended before they were prepared."""
+        return self._table.select_all(
+            "state = 'completed' AND changes IS NULL AND dropped_at IS NULL"
+            " ORDER BY created_at DESC LIMIT ?",
+            limit,
+        )
+
     def _step(self, record: Execution, state: StateName, **columns: Value) -> Execution:
         with self._db.writing():
             self._table.step(record, state, columns)

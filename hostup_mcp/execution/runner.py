@@ -322,6 +322,13 @@ class Runner:
                 await self._recorder.once(partial(self._journal.give_up, execution))
             else:
                 await self.resume(execution)
+        for execution in await self._left(partial(self._journal.unprepared, _LEFTOVERS_SEEN)):
+            try:
+                await self.shown(execution)
+            except JournalError:
+                raise
+            except Exception:  # one result's fault must not keep the others as they came
+                _logger.exception("the result of %s", execution.exec_id)
 
     async def _left(self, find: Callable[[], list[Execution]]) -> list[Execution]:
         """Of these executions some that nobody works on: here, or in another living process."""
