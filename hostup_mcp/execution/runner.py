@@ -306,6 +306,7 @@ class Runner:
             try:
                 await self._take_up()
                 await self._purge()
+                await self._recorder.once(self._journal.database.settle_if_owed)
             except JournalError as error:
                 _logger.warning("leftovers: %s", error)
             with anyio.move_on_after(_LEFTOVERS_AGAIN_SECONDS):
