@@ -317,6 +317,8 @@ def is_now(journal: Journal, execution: Execution, kind: str) -> bool:
             return kind == "completed"
         case Ended(kind=name):
             return name == kind
+        case Running():
+            return kind == "running"
         case _:
             return False
 
@@ -409,11 +411,14 @@ async def test_what_nobody_waits_for_is_asked_for_only_so_long(
         assert isinstance(again.execution.state, Completed), "who asks has it asked for again"
 
 
-async def test_leftovers_that_are_too_old_are_not_taken_up(
+async def test_leftovers_that_are_too_old_are_given_up(
     scripted: ScriptedApi, tmp_path: Path
 ) -> None:
     journal = Journal(tmp_path / "journal", lambda: time.time() - 1000)
     old = leave(journal, pid=5)
+    with processes(NOBODY):
+        intended = journal.intend(VPS, "df -h", "p@0").execution
+        sent = journal.mark_sent(journal.intend(VPS, "free", "p@0").execution)
     journal.close()
     journal = Journal(tmp_path / "journal")
     new = leave(journal, pid=6)
@@ -422,11 +427,37 @@ async def test_leftovers_that_are_too_old_are_not_taken_up(
     async with running(scripted, journal, patience=patience) as runner:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(runner.reap_leftovers)
-            await wait_until(lambda: is_now(journal, new, "completed"))
+            for execution, kind in (
+                (new, "completed"), (old, "lost"), (intended, "not_started"), (sent, "unknown"),
+            ):  # fmt: skip
+                await wait_until(
+                    lambda execution=execution, kind=kind: is_now(journal, execution, kind)
+                )
             tasks.cancel_scope.cancel()
-        assert journal.get(old.exec_id) == old
-        job = await resumed(runner, old)
+        assert polls(scripted) == 1
+        given_up = found_by(journal, old.exec_id)
+        assert isinstance(given_up.state, Ended)
+        assert given_up.state.code == "given_up"
+        assert "is not asked for any more" in given_up.state.message
+        job = await resumed(runner, given_up)
         assert isinstance(job.execution.state, Completed), "who asks has it asked for"
+    journal.close()
+
+
+async def test_an_old_one_that_somebody_asks_for_is_not_given_up(
+    scripted: ScriptedApi, tmp_path: Path
+) -> None:
+    journal = Journal(tmp_path / "journal", lambda: time.time() - 1000)
+    old = leave(journal, pid=5)
+    journal.close()
+    journal = Journal(tmp_path / "journal")
+    assert journal.lease(old, 100)
+    patience = replace(PATIENCE, reap=500)
+    async with running(scripted, journal, patience=patience) as runner:
+        await runner._take_up()  # pyright: ignore[reportPrivateUsage]
+        assert journal.give_up(old) == found_by(journal, old.exec_id)
+        assert is_now(journal, found_by(journal, old.exec_id), "running")
+    assert polls(scripted) == 0
     journal.close()
 
 

@@ -109,6 +109,67 @@ def test_an_order_in_full_knowledge_ends_the_doubt_of_an_earlier_one(journal: Jo
     assert ordered(journal, repeats=Repeats(900))[0] == "new"
 
 
+def test_one_that_ran_long_ago_is_no_repeat_unless_it_is_asked_for(tmp_path: Path) -> None:
+    now = 1000.0
+    journal = Journal(tmp_path / "journal", lambda: now)
+    repeats = Repeats(900, reap_seconds=7200)
+    old = run(journal, ordered(journal)[1])
+    now += 7199
+    assert ordered(journal, repeats=repeats) == ("repeat", old)
+    now += 2
+    assert journal.lease(old, 60)
+    assert ordered(journal, repeats=repeats)[0] == "repeat", "somebody asks for its result"
+    now += 61
+    given_up = journal.give_up(old)
+    claim, new = ordered(journal, repeats=repeats)
+    assert claim == "new", "given up just now, and not seen by anybody, it is no repeat"
+    run(journal, new, pid=8)
+    assert ordered(journal, repeats=repeats)[1].exec_id == new.exec_id != given_up.exec_id
+    journal.close()
+
+
+async def test_todays_order_is_not_answered_by_a_run_of_months_ago(
+    scripted: ScriptedApi, tmp_path: Path
+) -> None:
+    journal = Journal(tmp_path / "journal", lambda: time.time() - 90 * 86_400)
+    old = run(journal, ordered(journal)[1])
+    journal.close()
+    journal = Journal(tmp_path / "journal")
+    scripted.script = flow()
+    async with tools(scripted, journal) as client:
+        ran = facts(await client.exec())
+    assert ran["exec_id"] != old.exec_id
+    assert starts(scripted) == 1
+    journal.close()
+
+
+@pytest.mark.parametrize("repeats", [None, Repeats(0), Repeats(900)])
+def test_an_unknown_outcome_is_in_the_way_however_old_it_is(
+    tmp_path: Path, repeats: Repeats | None
+) -> None:
+    now = 1000.0
+    journal = Journal(tmp_path / "journal", lambda: now)
+    _, before = ordered(journal, key="before")
+    _, doubtful = ordered(journal)
+    journal.mark_read(complete(journal, run(journal, before)))
+    now = 1010.0
+    journal.mark_read(end(journal, journal.mark_sent(doubtful), "unknown"))
+    assert ordered(journal, "df -h", repeats=repeats)[0] == "new"
+    assert journal.intend("vps_2", "uptime", POLICY, repeats=repeats).claim == "new"
+    assert journal.intend(VPS, "uptime", POLICY, principal="other").claim == "new"
+    for age in (1, 3600, 200 * 86_400):
+        now = 1010.0 + age
+        claim, found = ordered(journal, repeats=repeats)
+        assert (claim, found.exec_id) == ("unclear", doubtful.exec_id)
+    _, unsent = ordered(journal, key="sure")
+    end(journal, unsent, "not_started")
+    assert ordered(journal, repeats=repeats)[0] == "unclear", "what did not run settles nothing"
+    _, sure = ordered(journal, key="sure")
+    journal.mark_read(complete(journal, run(journal, sure)))
+    assert ordered(journal, repeats=repeats)[0] == "new"
+    journal.close()
+
+
 Life = Callable[[Journal, Execution], Execution]
 LIVES: dict[str, tuple[Life, str]] = {
     "intended": (lambda _, record: record, "repeat"),
@@ -142,12 +203,13 @@ def test_a_repeat_stands_for_an_earlier_order_that_nobody_was_told_of(
     assert claim(repeats=Repeats(60)) == expected
     assert claim("df -h", repeats=Repeats(60)) == "new"
     assert journal.intend("vps_2", "uptime", POLICY, repeats=Repeats(60)).claim == "new"
-    assert claim(repeats=Repeats(0)) == claim(repeats=None) == "new", "the setting is off"
+    off = "unclear" if name == "unknown" else "new"
+    assert claim(repeats=Repeats(0)) == claim(repeats=None) == off, "the setting is off"
     assert claim(key=f"own-{name}", repeats=Repeats(60)) == "new", "a key says what is meant"
     now = 1059.0
     assert claim(repeats=Repeats(60)) == expected
     now = 1061.0
-    is_over = name not in ("intended", "sent", "running")
+    is_over = name not in ("intended", "sent", "running", "unknown")
     assert claim(repeats=Repeats(60)) == ("new" if is_over else expected)
     now = 1030.0
     journal.mark_read(earlier)
@@ -230,11 +292,12 @@ async def test_with_the_setting_off_every_order_is_run(
     assert starts(scripted) == 2
 
 
+@pytest.mark.parametrize("repeats", [Repeats(), Repeats(0)])
 async def test_a_command_that_may_have_run_is_not_sent_again_without_a_word(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: Journal, repeats: Repeats
 ) -> None:
     scripted.script = flow(start=Answer(hang_up=True))
-    async with tools(scripted, journal) as client:
+    async with tools(scripted, journal, repeats=repeats) as client:
         first = await client.exec()
         assert text(first).startswith("hostup_connection_lost: It is not known whether the command")
         scripted.script = flow()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +15,17 @@ import pytest
 from hostup_mcp.execution.journal import Journal
 from hostup_mcp.execution.records import Completed, Execution, Output, Running, Stream
 from hostup_mcp.execution.retention import Retention, purge
-from tests.runner_harness import KEY, VPS, flow, order, running, tools
+from tests.runner_harness import (
+    KEY,
+    VPS,
+    another_process,
+    flow,
+    order,
+    processes,
+    running,
+    tools,
+    wait_until,
+)
 from tests.scripted_api import ScriptedApi, json_answer
 from tests.stdio_client import facts, text
 
@@ -206,6 +218,79 @@ async def test_a_result_that_its_server_did_not_live_to_prepare_is_prepared_by_t
     journal.database.give_back()
     assert PASSWORD.encode() not in on_disk(journal)
     assert KEY.encode() not in on_disk(journal)
+
+
+async def test_a_secret_goes_once_a_reader_is_out_of_the_way_and_nobody_waits_for_that(
+    scripted: ScriptedApi, journal: Journal
+) -> None:
+    done = journal.complete(
+        begin(journal), exit_code=0, signal=None, stdout=Stream(SECRET), stderr=Stream("")
+    )
+    with closing(sqlite3.connect(journal.path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM executions").fetchall()
+        async with running(scripted, journal, secret=KEY) as runner:
+            began = time.monotonic()
+            await runner.shown(done)
+            assert time.monotonic() - began < 1
+            assert PASSWORD.encode() in on_disk(journal)
+            assert not journal.database.settle_if_owed()
+            reader.execute("COMMIT")
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(runner.reap_leftovers)
+                await wait_until(lambda: PASSWORD.encode() not in on_disk(journal))
+                tasks.cancel_scope.cancel()
+        assert journal.database.settle_if_owed()
+    assert KEY.encode() not in on_disk(journal)
+
+
+def test_what_a_process_could_not_settle_is_settled_by_the_next(tmp_path: Path) -> None:
+    one, other = Journal(tmp_path / "journal"), Journal(tmp_path / "journal")
+    result(one, SECRET)
+    one.close()
+    assert PASSWORD.encode() in (tmp_path / "journal-wal").read_bytes()
+    assert other.database.settle_if_owed()
+    assert (tmp_path / "journal-wal").read_bytes() == b""
+    other.close()
+
+
+@pytest.mark.parametrize("owner", [None, "4194304:1"])
+async def test_it_is_prepared_by_the_next_without_being_asked_for(
+    scripted: ScriptedApi, journal: Journal, monkeypatch: pytest.MonkeyPatch, owner: str | None
+) -> None:
+    with monkeypatch.context() as patch:
+        if owner is not None:
+            patch.setattr("hostup_mcp.execution.journal.current_owner", lambda: owner)
+        done = journal.complete(
+            begin(journal), exit_code=0, signal=None, stdout=Stream(SECRET), stderr=Stream("")
+        )
+    assert PASSWORD.encode() in on_disk(journal)
+    async with (
+        running(scripted, journal, secret=KEY) as runner,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(runner.reap_leftovers)
+        await wait_until(lambda: PASSWORD.encode() not in on_disk(journal))
+        tasks.cancel_scope.cancel()
+    assert KEY.encode() not in on_disk(journal)
+    found = journal.get(done.exec_id)
+    assert found
+    assert isinstance(found.state, Completed)
+    assert found.state.is_prepared
+    assert scripted.received == []
+
+
+async def test_a_result_that_another_process_prepares_is_left_to_it(
+    scripted: ScriptedApi, journal: Journal
+) -> None:
+    with another_process() as process:
+        with processes(f"{process.pid}:"):
+            done = journal.complete(
+                begin(journal), exit_code=0, signal=None, stdout=Stream(SECRET), stderr=Stream("")
+            )
+        async with running(scripted, journal) as runner:
+            await runner._take_up()  # pyright: ignore[reportPrivateUsage]
+        assert journal.get(done.exec_id) == done
 
 
 async def test_a_running_command_is_no_result_yet(scripted: ScriptedApi, journal: Journal) -> None:

@@ -61,6 +61,7 @@ class Known:
     vps_id: str
     command: str
     key: str | None
+    created_at: float
     name: StateName = "intended"
     pid: int | None = None
     text: str | None = None
@@ -218,7 +219,7 @@ class Lives(RuleBasedStateMachine):
         for known in self.known.values():
             if key is not None and (known.vps_id, known.key) == (vps_id, key):
                 known.key = None
-        self.known[exec_id] = Known(exec_id, vps_id, command, key)
+        self.known[exec_id] = Known(exec_id, vps_id, command, key, self.now)
 
     def _claim(
         self, vps_id: str, command: str, key: str | None, repeats: Repeats | None
@@ -226,20 +227,28 @@ class Lives(RuleBasedStateMachine):
         here = [known for known in self.known.values() if known.vps_id == vps_id]
         if key is not None:
             return self._claim_by_key([k for k in here if k.key == key], command)
-        since = self.now - repeats.seconds if repeats and repeats.seconds else float("inf")
-        same = [
-            known
-            for known in here
-            if known.command == command
-            and known.name != "not_started"
-            and (known.name not in OVER or known.ended_at > since)
-        ]
-        if not same or since == float("inf"):
-            return "new", None
-        newest = same[-1]
-        if newest.name == "unknown":
-            return "unclear", newest
-        return ("new", None) if newest.is_read else ("repeat", newest)
+        same = [known for known in here if known.command == command]
+        if repeats and repeats.seconds:
+            since = self.now - repeats.seconds
+            untold = [
+                known
+                for known in same
+                if known.name not in OVER
+                or (
+                    known.name in ("completed", "lost")
+                    and known.ended_at > since
+                    and not known.is_read
+                )
+            ]
+            if untold:
+                return "repeat", untold[-1]
+        for place, known in reversed(list(enumerate(same))):
+            if known.name == "unknown" and not any(
+                later.key and later.name != "not_started" and later.created_at >= known.ended_at
+                for later in same[place + 1 :]
+            ):
+                return "unclear", known
+        return "new", None
 
     @staticmethod
     def _claim_by_key(holders: list[Known], command: str) -> tuple[str, Known | None]:

@@ -14,6 +14,7 @@ VERSION: Final = 5
 """The format of the tables, which the file holds as its `user_version`."""
 
 _BUSY_SECONDS: Final = 2.0
+_SETTLE_SECONDS: Final = 0.05
 
 # Output is stored as bytes: SQLite text cannot hold a lone surrogate, and a result must not be
 # lost for one.
@@ -108,6 +109,8 @@ class Database:
         """Open the file, and make it, and its folder with mode 0700, if there is none."""
         self._path = path
         self._lock = threading.RLock()
+        # What wrote last may have ended before it could settle.
+        self._settle_is_owed = True
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.touch(mode=0o600)
@@ -193,13 +196,34 @@ class Database:
             self._connection.executescript("PRAGMA incremental_vacuum").close()
             self.settle()
 
-    def settle(self) -> None:
+    def settle(self) -> bool:
         """Bring the log into the file and empty it, so that what was replaced stands nowhere.
 
-        While another process reads, that is left to a later time.
+        It does not wait long for another process that reads or writes: then it is owed, and
+        `settle_if_owed` tries again.
+
+        Returns:
+            Whether it is done.
         """
         with self._lock, self._errors():
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
+            run = self._connection.execute
+            run(f"PRAGMA busy_timeout = {_SETTLE_SECONDS * 1000:.0f}").close()
+            try:
+                # The first of the three numbers is 1 where somebody was in the way
+                # (sqlite.org/pragma.html#pragma_wal_checkpoint).
+                (is_busy, _, _) = run("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                run(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000:.0f}").close()
+            self._settle_is_owed = bool(is_busy)
+            return not is_busy
+
+    def settle_if_owed(self) -> bool:
+        """Settle what could not be settled before, by this process or one that ended.
+
+        Returns:
+            Whether nothing is owed any more.
+        """
+        return not self._settle_is_owed or self.settle()
 
     @contextmanager
     def _errors(self) -> Generator[None]:

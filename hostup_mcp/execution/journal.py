@@ -32,7 +32,7 @@ from hostup_mcp.execution.records import (
     Stream,
 )
 from hostup_mcp.execution.rows import OUTPUT_COLUMNS, RESULT_COLUMNS, encoded, output
-from hostup_mcp.execution.table import NOT_GONE, Table
+from hostup_mcp.execution.table import GIVEN_UP, NOT_GONE, Table
 
 START_LEASE_SECONDS: Final = 180.0
 """For how long an execution that is being started is left to its process, should it hang."""
@@ -44,7 +44,21 @@ _PID_REUSED: Final = (
     "Check in the VPS what the command did.",
 )
 
+_GIVEN_UP: Final = (
+    "The command was started, and nobody came for its result while it was asked for in the "
+    "background, so it is not asked for any more.",
+    "Check in the VPS whether it still runs and what it did.",
+)
+
 _OWN: Final = "principal = ? AND vps_id = ?"
+# A key that was not used before is how a caller says that it knows, and means it. One whose command
+# did not run settles nothing, nor one that was given before the outcome was known to be unknown.
+_OPEN: Final = (
+    "NOT EXISTS (SELECT 1 FROM executions AS later WHERE later.principal = executions.principal"
+    " AND later.vps_id = executions.vps_id AND later.command = executions.command"
+    " AND later.idempotency_key IS NOT NULL AND later.state != 'not_started'"
+    " AND later.created_at >= executions.finished_at AND later.rowid > executions.rowid)"
+)
 
 
 class KeyConflict(Exception):
@@ -63,11 +77,16 @@ class KeyConflict(Exception):
 class Repeats:
     """When a command that was ordered before stands in place of a new one.
 
+    One of which it is not known whether it ran is in the way whatever this says.
+
     Attributes:
-        seconds: how old the end of the earlier one may be; 0 has every order run.
+        seconds: how old the end of the earlier one may be; 0 for no repeats.
+        reap_seconds: how old an earlier one that runs may be, unless somebody is asking for its
+            result: after that its pid may be another command's.
     """
 
     seconds: float = 900.0
+    reap_seconds: float = 86_400.0
 
 
 class Journal:
@@ -123,6 +142,8 @@ class Journal:
             policy: the label of the policy that let it through.
             principal: who orders it; another's orders and keys count for nothing.
             key: the caller's idempotency key. With one, only the same key counts as a repeat.
+                Without one, the same command whose outcome is unknown is in the way, however old,
+                until it was ordered with a key after that.
             repeats: when the same command counts as a repeat; None for never.
 
         Raises:
@@ -144,32 +165,37 @@ class Journal:
                     f" WHERE {_OWN} AND idempotency_key = ?",
                     (principal, vps_id, key),
                 )
-            elif repeats is not None and repeats.seconds > 0:
-                found = self._repeated(principal, vps_id, command, now - repeats.seconds)
+            else:
+                found = self._earlier(principal, vps_id, command, repeats)
                 if found is not None:
                     return found
             record = self._new(vps_id, command, policy, principal, now, now + START_LEASE_SECONDS)
             self._table.insert(record, "intended", key)
         return Intent(record, "new")
 
-    def _repeated(self, principal: str, vps_id: str, command: str, since: float) -> Intent | None:
+    def _earlier(
+        self, principal: str, vps_id: str, command: str, repeats: Repeats | None
+    ) -> Intent | None:
+        """What an order without a key meets: a repeat, or an earlier outcome nobody knows."""
         same = f"{_OWN} AND command = ? AND command != ''"
         newest = "ORDER BY created_at DESC, rowid DESC"
-        # One that may have run is in the way until a later order was made in full knowledge of it.
-        last = self._table.select(
-            f"{same} AND state IN ('completed', 'lost', 'unknown') AND finished_at > ? {newest}",
-            principal, vps_id, command, since,
-        )  # fmt: skip
-        untold = self._table.select(
-            f"{same} AND (state IN ('intended', 'sent', 'running') OR"
-            f" (state IN ('completed', 'lost') AND finished_at > ? AND read_at IS NULL)) {newest}",
-            principal, vps_id, command, since,
-        )  # fmt: skip
-        if untold is not None:
-            return Intent(untold, "repeat")
-        if last is not None and isinstance(last.state, Ended) and last.state.kind == "unknown":
-            return Intent(last, "unclear")
-        return None
+        if repeats is not None and repeats.seconds > 0:
+            now = self._clock()
+            # An old one that is only intended or sent counts: looking at it says what became of it.
+            untold = self._table.select(
+                f"{same} AND (state IN ('intended', 'sent') OR"
+                " (state = 'running' AND (created_at > ? OR lease_until > ?)) OR"
+                " (state IN ('completed', 'lost') AND finished_at > ? AND read_at IS NULL"
+                f" AND ifnull(error_code, '') != '{GIVEN_UP}')) {newest}",
+                principal, vps_id, command, now - repeats.reap_seconds, now, now - repeats.seconds,
+            )  # fmt: skip
+            if untold is not None:
+                return Intent(untold, "repeat")
+        # However old it is: nothing but an order that was made knowing of it settles the doubt.
+        doubtful = self._table.select(
+            f"{same} AND state = 'unknown' AND {_OPEN} {newest}", principal, vps_id, command
+        )
+        return None if doubtful is None else Intent(doubtful, "unclear")
 
     def foreign(
         self, vps_id: str, pid: int, lease_seconds: float, principal: str = LOCAL
@@ -314,6 +340,22 @@ class Journal:
             error_advice=advice,
         )
 
+    def give_up(self, record: Execution) -> Execution:
+        """Record that nobody asks for the result of a running one any more.
+
+        Nothing changes while some process asks, so that its lease has not run out.
+        """
+        now = self._clock()
+        message, advice = _GIVEN_UP
+        with self._db.writing():
+            self._db.execute(
+                "UPDATE executions SET state = 'lost', finished_at = ?, error_code = ?,"
+                " error_message = ?, error_advice = ?"
+                " WHERE exec_id = ? AND state = 'running' AND lease_until < ?",
+                (now, GIVEN_UP, message, advice, record.exec_id, now),
+            )
+        return self._table.reread(record)
+
     def output(self, record: Execution) -> Output:
         """What a command wrote, as it stands on disk; empty where there is nothing."""
         statement = f"SELECT {OUTPUT_COLUMNS} FROM executions WHERE exec_id = ?"  # noqa: S608
@@ -398,6 +440,24 @@ class Journal:
             "state IN ('intended', 'sent', 'running') AND created_at > ?"
             " ORDER BY created_at DESC LIMIT ?",
             since,
+            limit,
+        )
+
+    def overdue(self, until: float, limit: int) -> list[Execution]:
+        """Executions that were begun until then, are not over and not worked on; newest first."""
+        return self._table.select_all(
+            "state IN ('intended', 'sent', 'running') AND created_at <= ? AND lease_until < ?"
+            " ORDER BY created_at DESC LIMIT ?",
+            until,
+            self._clock(),
+            limit,
+        )
+
+    def unprepared(self, limit: int) -> list[Execution]:
+        """Results that stand here as they came, because it ended before they were prepared."""
+        return self._table.select_all(
+            "state = 'completed' AND changes IS NULL AND dropped_at IS NULL"
+            " ORDER BY created_at DESC LIMIT ?",
             limit,
         )
 

@@ -307,6 +307,7 @@ class Runner:
             try:
                 await self._take_up()
                 await self._purge()
+                await self._recorder.once(self._journal.database.settle_if_owed)
             except JournalError as error:
                 _logger.warning("leftovers: %s", error)
             with anyio.move_on_after(_LEFTOVERS_AGAIN_SECONDS):
@@ -314,15 +315,31 @@ class Runner:
 
     async def _take_up(self) -> None:
         since = self._clock() - self._patience.reap
-        find = partial(self._journal.unfinished, since, _LEFTOVERS_SEEN)
-        left = [
+        for execution in await self._left(
+            partial(self._journal.unfinished, since, _LEFTOVERS_SEEN)
+        ):
+            await self.resume(execution)
+        for execution in await self._left(partial(self._journal.overdue, since, _LEFTOVERS_SEEN)):
+            if isinstance(execution.state, Running):
+                await self._recorder.once(partial(self._journal.give_up, execution))
+            else:
+                await self.resume(execution)
+        for execution in await self._left(partial(self._journal.unprepared, _LEFTOVERS_SEEN)):
+            try:
+                await self.shown(execution)
+            except JournalError:
+                raise
+            except Exception:  # one result's fault must not keep the others as they came
+                _logger.exception("the result of %s", execution.exec_id)
+
+    async def _left(self, find: Callable[[], list[Execution]]) -> list[Execution]:
+        """Of these executions some that nobody works on: here, or in another living process."""
+        return [
             execution
             for execution in await self._recorder.once(find)
             if execution.exec_id not in self._jobs
             and (execution.owner == current_owner() or has_gone(execution, self._clock()))
-        ]
-        for execution in left[:_LEFTOVERS_AT_ONCE]:
-            await self.resume(execution)
+        ][:_LEFTOVERS_AT_ONCE]
 
     async def _purge(self) -> None:
         now = self._clock()

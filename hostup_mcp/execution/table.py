@@ -12,6 +12,9 @@ from hostup_mcp.execution.rows import COLUMNS, execution
 GONE_FOR_GOOD: Final = ("pid_reused", "vps_rebooted")
 """Why a lost result cannot turn up: what its pid gives is another command's."""
 
+GIVEN_UP: Final = "given_up"
+"""Why a result counts as lost that nobody came for: the guest may have it still."""
+
 _CODES: Final = ", ".join(f"'{code}'" for code in GONE_FOR_GOOD)
 NOT_GONE: Final = f"ifnull(error_code, '') NOT IN ({_CODES})"
 """The condition for a row whose result may still turn up."""
