@@ -20,7 +20,7 @@ from hostup_mcp.hostup.errors import ApiKeyMissing, ReplyTooLarge
 from hostup_mcp.hostup.http import MAX_REPLY_BYTES, MAX_RESULT_BYTES, HttpTransport
 from hostup_mcp.hostup.models import Vps, VpsPage, VpsStatus
 from hostup_mcp.hostup.pacer import Pacer
-from hostup_mcp.hostup.pacing import parse_rate_limit
+from hostup_mcp.hostup.pacing import UNTOLD, parse_rate_limit
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -207,12 +207,18 @@ class HostUpClient:
                     when_large=when_large,
                 )
             except ReplyTooLarge as error:
-                self._pacer.learn(turn, parse_rate_limit({}, datetime.now(UTC)), error.status)
+                self._pacer.learn(turn, UNTOLD, error.status)
                 raise
-            limit = parse_rate_limit(reply.headers, datetime.now(UTC))
-            self._pacer.learn(turn, limit, reply.status)
+            now = datetime.now(UTC)
+            told = parse_rate_limit(reply.headers, now)
+            self._pacer.learn(turn, told, reply.status)
         document = replies.read(
-            reply, secret=key, scope=need.scope, purpose=need.purpose, now=datetime.now(UTC)
+            reply,
+            secret=key,
+            scope=need.scope,
+            purpose=need.purpose,
+            now=now,
+            rate_limit=told,
         )
         try:
             return model.model_validate(document)
