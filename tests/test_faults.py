@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import time
 from collections.abc import Callable
 
 import pytest
@@ -18,7 +19,11 @@ from hostup_mcp.execution.faults import (
     GUEST_FROZEN,
     Fault,
 )
+from hostup_mcp.execution.journal import Journal
+from hostup_mcp.execution.records import Completed, Ended
 from hostup_mcp.hostup.errors import ApiError, Conflict, Forbidden, InvalidRequest, ServerFailure
+from tests.runner_harness import DONE, flow, order, running
+from tests.scripted_api import ScriptedApi, json_answer
 
 KINDS: dict[int, type[ApiError]] = {400: InvalidRequest, 403: Forbidden, 409: Conflict}
 
@@ -112,3 +117,28 @@ def test_the_command_s_own_words_prove_nothing(
     command = "".join(["cat ", *parts])
     for told in (echo(command), echo(command)[:cut], echo(command[:cut])):
         assert faults.of_start(error(status, frame.format(told)), command)[0] == "unknown"
+
+
+async def test_success_false_is_a_denial_and_ends_the_polling(
+    scripted: ScriptedApi, journal: Journal
+) -> None:
+    gone = json_answer({"success": False, "message": "PID does not exist"})
+    scripted.script = flow(lambda: gone)
+    async with running(scripted, journal) as runner:
+        job, _ = await runner.start(order())
+        await job.wait(10)
+    assert isinstance(job.execution.state, Ended)
+    assert job.execution.state.kind == "lost"
+    assert "HostUp says: PID does not exist." in job.execution.state.message
+
+
+async def test_success_false_of_a_frozen_guest_is_no_denial(
+    scripted: ScriptedApi, journal: Journal
+) -> None:
+    frozen = json_answer({"success": False, "message": "Agent error: the agent is in frozen state"})
+    until = time.monotonic() + 1.5
+    scripted.script = flow(lambda: DONE if time.monotonic() > until else frozen)
+    async with running(scripted, journal) as runner:
+        job, _ = await runner.start(order())
+        await job.wait(8)
+    assert isinstance(job.execution.state, Completed)

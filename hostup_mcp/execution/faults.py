@@ -175,18 +175,18 @@ def denies(error: HostUpError) -> bool:
     """Whether HostUp answered for this very command, and has no result to give.
 
     What it answers for a pid that is unknown or was read already is not documented, so an error
-    document with one of these statuses counts, a 500 too; so does a reply that was received and
-    cannot be read, since the agent has given its result away with it. What comes without HostUp's
-    error document does not count, however long, nor does a guest that is frozen or was told not to
-    run commands, which keeps its results.
+    document with one of these statuses counts, a 500 too, and so does `success: false`; so does a
+    reply that was received and cannot be read, since the agent has given its result away with it.
+    What comes without HostUp's error document does not count, however long, nor does a guest that
+    is frozen or was told not to run commands, which keeps its results.
     """
     if isinstance(error, MalformedReply | ReplyTooLarge):
         return True
-    if not isinstance(error, ApiError) or not error.api_code:
+    if not isinstance(error, ApiError) or recognised(error.detail) in (GUEST_FROZEN, EXEC_DISABLED):
         return False
-    if recognised(error.detail) in (GUEST_FROZEN, EXEC_DISABLED):
-        return False
-    return error.status in {400, 404, 410, 422, 500}
+    if error.status == 200:  # it says `success: false`
+        return True
+    return bool(error.api_code) and error.status in {400, 404, 410, 422, 500}
 
 
 def lost(error: HostUpError, *, reply_was_lost: bool, was_unreadable: bool) -> Fault:

@@ -146,10 +146,13 @@ class HostUpClient:
             vps_id: the VPS.
             pid: the command's process id.
             when_large: called once the reply is over 1 MiB; the rest is read when it returns.
+
+        Raises:
+            ServerFailure: also of a success status, if HostUp says `success: false` and no state.
         """
         query = [("pid", str(pid))]
         path = _path(vps_id, "/agent/exec")
-        return await self._send(
+        state = await self._send(
             CommandState,
             _RESULT,
             "GET",
@@ -158,6 +161,9 @@ class HostUpClient:
             max_bytes=MAX_RESULT_BYTES,
             when_large=when_large,
         )
+        if state.refusal is not None:
+            raise replies.refused(state.refusal)
+        return state
 
     async def start_command(self, vps_id: str, command: str) -> StartedCommand:
         """`POST /api/v2/vps/{id}/agent/exec` (scope `write:vm`; page post-v2-vps-id-agent-exec).

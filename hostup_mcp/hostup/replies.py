@@ -86,7 +86,10 @@ def read(
             status=reply.status,
         )
     inner = document.get("data")
-    return inner if isinstance(inner, dict) else document
+    if not isinstance(inner, dict):
+        return document
+    # Why something did not succeed stands beside the data, not in them.
+    return {**document, **inner} if document.get("success") is False else inner
 
 
 def wrong_types(reply: Reply, error: ValidationError) -> MalformedReply:
@@ -97,6 +100,17 @@ def wrong_types(reply: Reply, error: ValidationError) -> MalformedReply:
         f"HostUp's reply is not of the documented form ({where}: {first['msg'].lower()}).",
         _NOT_HOSTUP,
         status=reply.status,
+    )
+
+
+def refused(said: str) -> ServerFailure:
+    """The error for a reply with status 200 by which HostUp says that it did not succeed."""
+    text = "".join(f" HostUp says: {words.rstrip('.')}." for words in _quoted(said))
+    return ServerFailure(
+        f"HostUp answered that the request did not succeed (HTTP 200).{text}",
+        _LATER,
+        status=200,
+        detail=said,
     )
 
 
