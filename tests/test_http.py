@@ -194,12 +194,39 @@ async def test_an_environment_that_no_connection_can_be_made_with(
     assert error.nothing_ran
 
 
-async def test_a_public_host_would_be_asked_through_the_proxy(
+@pytest.mark.parametrize("status", [b"403 Forbidden", b"407 Who are you", b"503 Busy"])
+async def test_a_proxy_that_does_not_connect_proves_that_nothing_was_sent(
+    monkeypatch: pytest.MonkeyPatch, status: bytes
+) -> None:
+    """The proxy sees only the name, in a CONNECT; the key would be inside the TLS."""
+    seen: list[bytes] = []
+
+    async def refuse(stream: SocketStream) -> None:
+        async with stream:
+            seen.append(await stream.receive())
+            await stream.send(b"HTTP/1.1 " + status + b"\r\ncontent-length: 0\r\n\r\n")
+
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    port = listener.extra(SocketAttribute.local_port)
+    monkeypatch.setenv("HTTPS_PROXY", f"http://someone:s3cret@127.0.0.1:{port}")
+    async with listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, refuse)
+        error = await fails("https://nosuchhost.invalid")
+        assert type(error) is NotSent
+        assert error.nothing_ran
+        told = f"made no connection to https://nosuchhost.invalid ({status.decode()})"
+        assert told in error.message
+        assert "s3cret" not in str(error)
+        tasks.cancel_scope.cancel()
+    assert len(seen) == 1
+    assert seen[0].startswith(b"CONNECT nosuchhost.invalid:443 ")
+
+
+async def test_a_plain_proxy_s_own_error_proves_nothing(
     monkeypatch: pytest.MonkeyPatch, scripted: ScriptedApi
 ) -> None:
-    """The proxy sees only the name, in a CONNECT that it may refuse; the key is inside the TLS."""
-    scripted.always(Answer(403))
-    monkeypatch.setenv("HTTPS_PROXY", scripted.url)
-    error = await fails("https://nosuchhost.invalid")
-    assert isinstance(error, HostUpError)
-    assert scripted.received == [], "this server knows no CONNECT"
+    """Without TLS the proxy gets the request itself, and its reply is no proof of anything."""
+    scripted.always(Answer(503))
+    monkeypatch.setenv("HTTP_PROXY", scripted.url)
+    assert (await fetch("http://nosuchhost.invalid")).status == 503
+    assert [request.path for request in scripted.received] == ["http://nosuchhost.invalid/x"]

@@ -2,11 +2,13 @@
 
 How HostUp tells of trouble with the guest agent is not documented. Where it passes on the agent's
 own words (QEMU, qga/) or the hypervisor's (Proxmox, QemuServer/Agent.pm), they are recognised; else
-its documented codes are all there is.
+its documented codes are all there is. An error's text may also quote the command, or tell of what
+came after its start, so a word alone proves nothing.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -102,29 +104,54 @@ TOO_LARGE: Final = Fault(
     "new idempotency_key.",
 )
 
-# The words by which a start is known to have been refused before anything ran.
-_BY_WORDS: Final[tuple[tuple[str, Fault], ...]] = (
-    ("frozen", GUEST_FROZEN),
-    ("has been disabled", EXEC_DISABLED),
-    ("blocked", BLOCKED),
-    ("guest agent is not running", AGENT_MISSING),
-    ("no qemu guest agent configured", AGENT_MISSING),
+# Each is a whole sentence of the agent's (the first two) or the hypervisor's. Both check before
+# they start anything, so nothing ran where one of these is the answer to a start.
+_SENTENCES: Final[tuple[tuple[re.Pattern[str], Fault], ...]] = (
+    (re.compile("(the )?agent is in frozen state"), GUEST_FROZEN),
+    (
+        re.compile(
+            "(the )?(command )?'?guest-exec(-status)?'? has been disabled( for this instance)?"
+        ),
+        EXEC_DISABLED,
+    ),
+    (re.compile("(the )?(qemu )?guest agent is not running"), AGENT_MISSING),
+    (re.compile("no qemu guest agent configured"), AGENT_MISSING),
 )
+_BETWEEN_SENTENCES: Final = re.compile(r"[:;.!?()\[\]\n]|,\s|\s-+\s")
+_BLOCKED: Final = re.compile(r"\bblocked\b", re.IGNORECASE)
+_BLOCKING_STATUSES: Final = frozenset({400, 403, 422})
+_AFTER_THE_START: Final = re.compile(r"time[ds]?[ -]?out|guest-exec-status", re.IGNORECASE)
 
 
-def recognised(words: str) -> Fault | None:
-    """The case that an agent's or hypervisor's own words stand for."""
-    lower = words.lower()
-    return next((fault for sign, fault in _BY_WORDS if sign in lower), None)
+def recognised(words: str, command: str = "") -> Fault | None:
+    """The case that an agent's or hypervisor's own sentence stands for.
+
+    Args:
+        words: what HostUp passed on, perhaps with words of its own before and after a sentence.
+        command: what the words may quote; a sentence that it holds too is taken for its own.
+    """
+    own = _letters(command)
+    sentences = {" ".join(part.split()) for part in _BETWEEN_SENTENCES.split(words.lower())}
+    said = [sentence for sentence in sentences if _letters(sentence) not in own]
+    return next((fault for sign, fault in _SENTENCES if any(map(sign.fullmatch, said))), None)
 
 
-def of_start(error: HostUpError) -> tuple[EndKind, Fault]:
+def _letters(text: str) -> str:
+    """A text as it stays however it is quoted and its spaces are changed."""
+    return "".join(char for char in text.lower() if char.isalnum())
+
+
+def of_start(error: HostUpError, command: str = "") -> tuple[EndKind, Fault]:
     """What became of a command whose start failed.
+
+    Args:
+        error: why it failed.
+        command: what was sent, which HostUp's words may quote.
 
     Returns:
         `not_started` only where it is certain that nothing ran; else `unknown`.
     """
-    fault = recognised(error.detail) if isinstance(error, ApiError) else None
+    fault = _refusal(error, command) if isinstance(error, ApiError) else None
     if fault is not None:
         return "not_started", fault
     not_ready = isinstance(error, ApiError) and error.api_code == "vps_not_ready"
@@ -134,22 +161,32 @@ def of_start(error: HostUpError) -> tuple[EndKind, Fault]:
     return "unknown", Fault(error.code, message, CHECK_BEFORE_REPEAT)
 
 
+def _refusal(error: ApiError, command: str) -> Fault | None:
+    """Why nothing was started, as far as HostUp's words prove it."""
+    is_blocking = error.status in _BLOCKING_STATUSES and _BLOCKED.search(error.detail)
+    if is_blocking and not _BLOCKED.search(command):
+        return BLOCKED
+    if not error.nothing_ran and _AFTER_THE_START.search(error.detail):
+        return None
+    return recognised(error.detail, command)
+
+
 def denies(error: HostUpError) -> bool:
     """Whether HostUp answered for this very command, and has no result to give.
 
     What it answers for a pid that is unknown or was read already is not documented, so an error
-    document with one of these statuses counts, a 500 too; so does a reply that was received and
-    cannot be read, since the agent has given its result away with it. What comes without HostUp's
-    error document does not count, however long, nor does a guest that is frozen or was told not to
-    run commands, which keeps its results.
+    document with one of these statuses counts, a 500 too, and so does `success: false`; so does a
+    reply that was received and cannot be read, since the agent has given its result away with it.
+    What comes without HostUp's error document does not count, however long, nor does a guest that
+    is frozen or was told not to run commands, which keeps its results.
     """
     if isinstance(error, MalformedReply | ReplyTooLarge):
         return True
-    if not isinstance(error, ApiError) or not error.api_code:
+    if not isinstance(error, ApiError) or recognised(error.detail) in (GUEST_FROZEN, EXEC_DISABLED):
         return False
-    if recognised(error.detail) in (GUEST_FROZEN, EXEC_DISABLED):
-        return False
-    return error.status in {400, 404, 410, 422, 500}
+    if error.status == 200:  # it says `success: false`
+        return True
+    return bool(error.api_code) and error.status in {400, 404, 410, 422, 500}
 
 
 def lost(error: HostUpError, *, reply_was_lost: bool, was_unreadable: bool) -> Fault:

@@ -68,6 +68,10 @@ class CommandState(HostUpModel):
     counts as absent, output that is no text is shown as JSON. `exited` without an exit code means
     an abnormal end, never success. Where `exited` is missing, an exit code, a signal or output
     stands for it; an empty object is a command that runs.
+
+    Attributes:
+        refusal: HostUp's message where it says `success: false` and nothing of the command, as the
+            older API may; None where this is a command's state.
     """
 
     exited: bool
@@ -77,6 +81,7 @@ class CommandState(HostUpModel):
     stderr: str = ""
     stdout_truncated: bool = False
     stderr_truncated: bool = False
+    refusal: str | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -92,11 +97,14 @@ class CommandState(HostUpModel):
         }
         code, signal = _number(first["exitCode"]), _number(first["signal"])
         out, err = _output(first["stdout"]), _output(first["stderr"])
-        exited = first["exited"]
+        exited, refusal = first["exited"], None
         if exited is None:
             exited = code is not None or signal is not None or bool(out or err)
+            if not exited and fields.get("success") is False:
+                refusal = _message(fields)
         return {
             "exited": exited,
+            "refusal": refusal,
             "exitCode": code,
             "signal": signal,
             "stdout": out,
@@ -124,6 +132,12 @@ def _output(value: object) -> str:
     if value is None:
         return ""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _message(fields: Mapping[str, object]) -> str:
+    """What a refusal says; empty if it says nothing. Which field it uses is not documented."""
+    said = (fields.get(name) for name in ("message", "detail", "reason", "error"))
+    return next((text for text in said if isinstance(text, str) and text), "")
 
 
 def _is_full(text: str) -> bool:

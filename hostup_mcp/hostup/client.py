@@ -20,7 +20,7 @@ from hostup_mcp.hostup.errors import ApiKeyMissing, ReplyTooLarge
 from hostup_mcp.hostup.http import MAX_REPLY_BYTES, MAX_RESULT_BYTES, HttpTransport
 from hostup_mcp.hostup.models import Vps, VpsPage, VpsStatus
 from hostup_mcp.hostup.pacer import Pacer
-from hostup_mcp.hostup.pacing import parse_rate_limit
+from hostup_mcp.hostup.pacing import UNTOLD, parse_rate_limit
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -146,10 +146,13 @@ class HostUpClient:
             vps_id: the VPS.
             pid: the command's process id.
             when_large: called once the reply is over 1 MiB; the rest is read when it returns.
+
+        Raises:
+            ServerFailure: also of a success status, if HostUp says `success: false` and no state.
         """
         query = [("pid", str(pid))]
         path = _path(vps_id, "/agent/exec")
-        return await self._send(
+        state = await self._send(
             CommandState,
             _RESULT,
             "GET",
@@ -158,6 +161,9 @@ class HostUpClient:
             max_bytes=MAX_RESULT_BYTES,
             when_large=when_large,
         )
+        if state.refusal is not None:
+            raise replies.refused(state.refusal)
+        return state
 
     async def start_command(
         self, vps_id: str, command: str, when_turn: Callable[[], Awaitable[None]] | None = None
@@ -216,12 +222,18 @@ class HostUpClient:
                     when_large=when_large,
                 )
             except ReplyTooLarge as error:
-                self._pacer.learn(turn, parse_rate_limit({}, datetime.now(UTC)), error.status)
+                self._pacer.learn(turn, UNTOLD, error.status)
                 raise
-            limit = parse_rate_limit(reply.headers, datetime.now(UTC))
-            self._pacer.learn(turn, limit, reply.status)
+            now = datetime.now(UTC)
+            told = parse_rate_limit(reply.headers, now)
+            self._pacer.learn(turn, told, reply.status)
         document = replies.read(
-            reply, secret=key, scope=need.scope, purpose=need.purpose, now=datetime.now(UTC)
+            reply,
+            secret=key,
+            scope=need.scope,
+            purpose=need.purpose,
+            now=now,
+            rate_limit=told,
         )
         try:
             return model.model_validate(document)

@@ -210,7 +210,10 @@ class Conflict(ApiError):
 
 
 class ServerFailure(ApiError):
-    """5xx: HostUp or what is behind it failed; the request may have had its effect."""
+    """5xx: HostUp or what is behind it failed; the request may have had its effect.
+
+    A status of 200 is a reply that says `success: false`.
+    """
 
     code = "hostup_server_error"
     transient = True

@@ -29,11 +29,13 @@ from hostup_mcp.hostup.origin import is_loopback
 USER_AGENT = f"hostup-mcp/{version('hostup-mcp')}"
 
 _MIB = 1024 * 1024
+_QUOTED_MAX = 100
 # The agent keeps at most 16 MiB of each stream, and escaped JSON is longer than the text.
 MAX_RESULT_BYTES = 100 * _MIB
 MAX_REPLY_BYTES = 4 * _MIB
 
 _CHECK_NETWORK = "Check the network and hostup.base_url, then try again."
+_CHECK_PROXY = "Check the proxy variables and what the proxy allows, then try again."
 _MAY_HAVE_ARRIVED = "HostUp may have received the request: check before you repeat a change."
 
 
@@ -148,7 +150,7 @@ class HttpTransport:
                 what that took is not counted.
 
         Raises:
-            NotSent: no byte of the request left this machine.
+            NotSent: no byte of the request left this machine; a proxy may have refused to connect.
             TimedOut: sent, but no whole reply within the limits.
             ConnectionLost: broken after it may have been sent.
             ReplyTooLarge: the body is over `max_bytes`.
@@ -187,6 +189,11 @@ class HttpTransport:
             raise NotSent(message, _CHECK_NETWORK) from None
         except httpx.ConnectError as error:
             raise _connect_error(self._origin, error) from None
+        except httpx.ProxyError as error:
+            # Raised only of a CONNECT or a SOCKS handshake, with which nothing of ours is sent.
+            refusal = "".join(c for c in str(error)[:_QUOTED_MAX] if c.isprintable())
+            message = f"The proxy made no connection to {self._origin} ({refusal})."
+            raise NotSent(message, _CHECK_PROXY) from None
         except (httpx.TimeoutException, TimeoutError):
             message = f"{self._origin} did not answer in time."
             raise TimedOut(message, _MAY_HAVE_ARRIVED) from None

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,10 @@ class RateLimit:
     remaining: int | None
     reset_at: datetime | None
     retry_after: float | None
+
+
+UNTOLD: Final = RateLimit(limit=None, remaining=None, reset_at=None, retry_after=None)
+"""Of a reply without such headers, or one whose headers were not kept."""
 
 
 def parse_rate_limit(headers: Mapping[str, str], now: datetime) -> RateLimit:

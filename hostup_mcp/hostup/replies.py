@@ -43,7 +43,13 @@ _NOT_HOSTUP = "Check that hostup.base_url is HostUp's API and that no proxy chan
 
 
 def read(
-    reply: Reply, *, secret: str, scope: str, purpose: str, now: datetime
+    reply: Reply,
+    *,
+    secret: str,
+    scope: str,
+    purpose: str,
+    now: datetime,
+    rate_limit: RateLimit | None = None,
 ) -> dict[str, JsonValue]:
     """The JSON object of a successful reply, unwrapped from `data` where it is wrapped.
 
@@ -53,6 +59,7 @@ def read(
         scope: the documented scope of this call, for the advice on a 403.
         purpose: what the call is for, such as `starting a command`, for the same.
         now: the present time, to turn a reset time into seconds.
+        rate_limit: what the reply's headers say, from who has read them already.
 
     Raises:
         ReplyError: one of its kinds, for everything else than a JSON object with status 2xx.
@@ -66,7 +73,8 @@ def read(
     document, fault = _parse(reply.body, secret)
     if not 200 <= reply.status < 300:
         need = {"scope": scope, "purpose": purpose}
-        raise _error(reply, document, fault, need, parse_rate_limit(reply.headers, now))
+        told = rate_limit or parse_rate_limit(reply.headers, now)
+        raise _error(reply, document, fault, need, told)
     if fault:
         raise MalformedReply(
             f"HostUp's reply cannot be read: {fault}.", _NOT_HOSTUP, status=reply.status
@@ -78,7 +86,10 @@ def read(
             status=reply.status,
         )
     inner = document.get("data")
-    return inner if isinstance(inner, dict) else document
+    if not isinstance(inner, dict):
+        return document
+    # Why something did not succeed stands beside the data, not in them.
+    return {**document, **inner} if document.get("success") is False else inner
 
 
 def wrong_types(reply: Reply, error: ValidationError) -> MalformedReply:
@@ -89,6 +100,17 @@ def wrong_types(reply: Reply, error: ValidationError) -> MalformedReply:
         f"HostUp's reply is not of the documented form ({where}: {first['msg'].lower()}).",
         _NOT_HOSTUP,
         status=reply.status,
+    )
+
+
+def refused(said: str) -> ServerFailure:
+    """The error for a reply with status 200 by which HostUp says that it did not succeed."""
+    text = "".join(f" HostUp says: {words.rstrip('.')}." for words in _quoted(said))
+    return ServerFailure(
+        f"HostUp answered that the request did not succeed (HTTP 200).{text}",
+        _LATER,
+        status=200,
+        detail=said,
     )
 
 
