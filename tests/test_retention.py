@@ -289,7 +289,7 @@ async def test_a_result_that_another_process_prepares_is_left_to_it(
                 begin(journal), exit_code=0, signal=None, stdout=Stream(SECRET), stderr=Stream("")
             )
         async with running(scripted, journal) as runner:
-            await runner._take_up()  # pyright: ignore[reportPrivateUsage]
+            await runner.reaper.look()
         assert journal.get(done.exec_id) == done
 
 

@@ -104,11 +104,16 @@ class Lives(RuleBasedStateMachine):
         self.now = 1000.0
         self.acting = "one"
         self.crash_at = 0
-        self.owner = patch("hostup_mcp.execution.journal.current_owner", lambda: self.acting)
-        self.owner.start()
+        self.owners = [
+            patch(f"hostup_mcp.execution.{module}.current_owner", lambda: self.acting)
+            for module in ("journal", "reader")
+        ]
+        for owner in self.owners:
+            owner.start()
 
     def teardown(self) -> None:
-        self.owner.stop()
+        for owner in self.owners:
+            owner.stop()
         for journal in self.journals.values():
             journal.close()
         for folder in self.folders:

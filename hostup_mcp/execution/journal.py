@@ -18,6 +18,7 @@ from typing import Final
 
 from hostup_mcp.execution.database import Database, Value
 from hostup_mcp.execution.owner import current_owner
+from hostup_mcp.execution.reader import JournalReader
 from hostup_mcp.execution.records import (
     LOCAL,
     Ended,
@@ -27,12 +28,11 @@ from hostup_mcp.execution.records import (
     Intent,
     Output,
     Running,
-    Sent,
     StateName,
     Stream,
 )
-from hostup_mcp.execution.rows import OUTPUT_COLUMNS, RESULT_COLUMNS, encoded, output
-from hostup_mcp.execution.table import GIVEN_UP, NOT_GONE, Table
+from hostup_mcp.execution.rows import encoded
+from hostup_mcp.execution.table import GIVEN_UP
 
 START_LEASE_SECONDS: Final = 180.0
 """For how long an execution that is being started is left to its process, should it hang."""
@@ -89,7 +89,7 @@ class Repeats:
     reap_seconds: float = 86_400.0
 
 
-class Journal:
+class Journal(JournalReader):
     """One SQLite file. Methods block on the disk, and may be called from any thread.
 
     Every method raises `JournalError`, and leaves the record as it was, when the disk refuses.
@@ -104,9 +104,7 @@ class Journal:
             path: the file; its folder is made with mode 0700 if need be.
             clock: seconds since the epoch.
         """
-        self._db = Database(path)
-        self._table = Table(self._db)
-        self._clock = clock
+        super().__init__(Database(path), clock)
 
     @property
     def path(self) -> Path:
@@ -248,32 +246,8 @@ class Journal:
         with self._db.writing():
             columns = {"pid": pid, "lease_until": now + lease_seconds}
             if self._table.step(record, "running", columns):
-                self._take_over_pid(record, pid, now)
+                self._table.take_over_pid(record, pid, now, _PID_REUSED)
         return self._table.reread(record)
-
-    def _take_over_pid(self, record: Execution, pid: int, now: float) -> None:
-        code, message, advice = _PID_REUSED
-        # A result that was there before this command was sent is the older one's.
-        older = (
-            "vps_id = ? AND pid = ? AND state IN ('running', 'lost')"
-            f" AND exec_id != ? AND {NOT_GONE} AND (received_at IS NULL OR received_at >= ?)"
-        )
-        state = record.state
-        sent_at = state.sent_at if isinstance(state, Sent) else now
-        which = (record.vps_id, pid, record.exec_id, sent_at)
-        self._db.execute(
-            f"UPDATE executions SET ({RESULT_COLUMNS}) = (SELECT {RESULT_COLUMNS} FROM executions"  # noqa: S608
-            f" WHERE {older} AND received_at IS NOT NULL) WHERE exec_id = ? AND EXISTS"
-            f" (SELECT 1 FROM executions WHERE {older} AND received_at IS NOT NULL)",
-            (*which, record.exec_id, *which),
-        )
-        # One that was lost before is closed for good too.
-        self._db.execute(
-            "UPDATE executions SET state = 'lost', finished_at = ?, error_code = ?,"  # noqa: S608
-            " error_message = ?, error_advice = ?, received_at = NULL, stdout = NULL,"
-            f" stderr = NULL WHERE {older}",
-            (now, code, message, advice, *which),
-        )
 
     def complete(
         self,
@@ -351,16 +325,11 @@ class Journal:
             self._db.execute(
                 "UPDATE executions SET state = 'lost', finished_at = ?, error_code = ?,"
                 " error_message = ?, error_advice = ?"
-                " WHERE exec_id = ? AND state = 'running' AND lease_until < ?",
+                " WHERE exec_id = ? AND state = 'running' AND lease_until < ?"
+                " AND received_at IS NULL",
                 (now, GIVEN_UP, message, advice, record.exec_id, now),
             )
         return self._table.reread(record)
-
-    def output(self, record: Execution) -> Output:
-        """What a command wrote, as it stands on disk; empty where there is nothing."""
-        statement = f"SELECT {OUTPUT_COLUMNS} FROM executions WHERE exec_id = ?"  # noqa: S608
-        rows = self._db.select(statement, (record.exec_id,))
-        return output(rows[0]) if rows else Output(Stream(""), Stream(""))
 
     def show_as(self, record: Execution, prepared: Output, *, keep_raw: bool) -> Execution:
         """Put the prepared text of a result in place of what came.
@@ -412,54 +381,6 @@ class Journal:
                 (me, now + seconds, record.exec_id, me, now, owner_is_gone, record.owner),
             )
         return changed > 0
-
-    # ------------------------------------------------------------------ finding
-
-    def get(self, exec_id: str) -> Execution | None:
-        """The execution with this handle."""
-        return self._table.get(exec_id)
-
-    def find(self, vps_id: str, pid: int) -> Execution | None:
-        """The newest execution with this process id on this VPS: pids repeat after a reboot."""
-        return self._table.select(
-            "vps_id = ? AND pid = ? ORDER BY created_at DESC, rowid DESC", vps_id, pid
-        )
-
-    def being_sent(self, vps_id: str) -> list[Execution]:
-        """Executions of other processes that may be given a pid on this VPS at this moment."""
-        return self._table.select_all(
-            "vps_id = ? AND state = 'sent' AND owner != ? AND lease_until > ?",
-            vps_id,
-            current_owner(),
-            self._clock(),
-        )
-
-    def unfinished(self, since: float, limit: int) -> list[Execution]:
-        """Executions that were begun since then and are not over, the newest first."""
-        return self._table.select_all(
-            "state IN ('intended', 'sent', 'running') AND created_at > ?"
-            " ORDER BY created_at DESC LIMIT ?",
-            since,
-            limit,
-        )
-
-    def overdue(self, until: float, limit: int) -> list[Execution]:
-        """Executions that were begun until then, are not over and not worked on; newest first."""
-        return self._table.select_all(
-            "state IN ('intended', 'sent', 'running') AND created_at <= ? AND lease_until < ?"
-            " ORDER BY created_at DESC LIMIT ?",
-            until,
-            self._clock(),
-            limit,
-        )
-
-    def unprepared(self, limit: int) -> list[Execution]:
-        """Results that stand here as they came, because it ended before they were prepared."""
-        return self._table.select_all(
-            "state = 'completed' AND changes IS NULL AND dropped_at IS NULL"
-            " ORDER BY created_at DESC LIMIT ?",
-            limit,
-        )
 
     def _step(self, record: Execution, state: StateName, **columns: Value) -> Execution:
         with self._db.writing():

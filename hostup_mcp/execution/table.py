@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from hostup_mcp.execution.database import Database, JournalError, Value
-from hostup_mcp.execution.records import COMES_FROM, Execution, StateName
-from hostup_mcp.execution.rows import COLUMNS, execution
+from hostup_mcp.execution.records import COMES_FROM, Execution, Sent, StateName
+from hostup_mcp.execution.rows import COLUMNS, RESULT_COLUMNS, execution
 
 GONE_FOR_GOOD: Final = ("pid_reused", "vps_rebooted")
 """Why a lost result cannot turn up: what its pid gives is another command's."""
@@ -67,6 +67,41 @@ class Table:
             (state, *columns.values(), record.exec_id, *before),
         )
         return changed > 0
+
+    def take_over_pid(
+        self, record: Execution, pid: int, now: float, why: tuple[str, str, str]
+    ) -> None:
+        """Close older executions that stand under a pid which this one was given.
+
+        What came for that pid since this one was sent is its result. A result that was there before
+        is the older one's.
+
+        Args:
+            record: the one that has the pid now, as it was when it was sent.
+            pid: the process id.
+            now: seconds since the epoch.
+            why: code, message and advice for the older ones.
+        """
+        state = record.state
+        sent_at = state.sent_at if isinstance(state, Sent) else now
+        older = (
+            "vps_id = ? AND pid = ? AND state IN ('running', 'lost')"
+            f" AND exec_id != ? AND {NOT_GONE} AND (received_at IS NULL OR received_at >= ?)"
+        )
+        which = (record.vps_id, pid, record.exec_id, sent_at)
+        self._db.execute(
+            f"UPDATE executions SET ({RESULT_COLUMNS}) = (SELECT {RESULT_COLUMNS} FROM executions"  # noqa: S608
+            f" WHERE {older} AND received_at IS NOT NULL) WHERE exec_id = ? AND EXISTS"
+            f" (SELECT 1 FROM executions WHERE {older} AND received_at IS NOT NULL)",
+            (*which, record.exec_id, *which),
+        )
+        # One that was lost before is closed for good too.
+        self._db.execute(
+            "UPDATE executions SET state = 'lost', finished_at = ?, error_code = ?,"  # noqa: S608
+            " error_message = ?, error_advice = ?, received_at = NULL, stdout = NULL,"
+            f" stderr = NULL WHERE {older}",
+            (now, *why, *which),
+        )
 
     def get(self, exec_id: str) -> Execution | None:
         """The execution with this handle."""
