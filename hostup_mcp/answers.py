@@ -6,7 +6,7 @@ of them. An error is text only: several hosts hide the text where a structured p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from math import ceil
 from typing import Final, Literal
@@ -30,6 +30,7 @@ from hostup_mcp.tools import ExecResult, VpsList, VpsSummary
 _SENTENCE_MAX: Final = 1000
 _FACT_MAX: Final = 4096
 _NAME_MAX: Final = 255
+_SOON_SECONDS: Final = 2
 _HELD_UP_SECONDS: Final = 1.0
 """Turns that come sooner are the usual pace."""
 
@@ -60,8 +61,8 @@ def request_failed(fault: HostUpError | JournalError | Fault) -> types.CallToolR
     return error(fault.code, fault.message, fault.advice)
 
 
-def not_sent(fault: HostUpError, vps_id: str, policy: str) -> types.CallToolResult:
-    """The error result for a command to a VPS that HostUp does not describe."""
+def not_sent(fault: HostUpError | JournalError, vps_id: str, policy: str) -> types.CallToolResult:
+    """The error result for a command that failed before it was an execution."""
     message = f"{fault.message} The command was not run."
     return error(
         fault.code, message, fault.advice, status="unavailable", vps_id=vps_id, policy=policy
@@ -152,11 +153,20 @@ def execution(job: Job, output: Output, telling: Telling) -> types.CallToolResul
         case Ended() as state:
             return _ended(record, state, telling.notes)
         case _ if job.problem is not None:
-            return _held_up(job, job.problem)
+            return held_up(job, job.problem)
+        case Completed():
+            return not_read_yet(job, telling)
         case _ if not job.is_confirmed:
-            return _held_up(job, _UNANSWERED)
+            return held_up(job, _UNANSWERED)
         case _:
             return _running(record, telling)
+
+
+def not_read_yet(job: Job, telling: Telling) -> types.CallToolResult:
+    """The result of a command that has ended, while what it wrote is not ready to be shown."""
+    note = "the command has ended; its output is long, and not ready to be shown yet"
+    soon = replace(telling, again=(_SOON_SECONDS, "its output is ready then"))
+    return _running(job.execution, replace(soon, notes=(*telling.notes, note)))
 
 
 def unclear(record: Execution) -> types.CallToolResult:
@@ -311,8 +321,11 @@ def _ended(record: Execution, state: Ended, notes: tuple[str, ...]) -> types.Cal
     )
 
 
-def _held_up(job: Job, problem: Fault) -> types.CallToolResult:
-    """An error stands in the way; how far the command had come says what it may have done."""
+def held_up(job: Job, problem: Fault) -> types.CallToolResult:
+    """The error result where an error stands between a command and its result.
+
+    How far the command had come says what it may have done.
+    """
     record = job.execution
     status: ErrorStatus = "unavailable"
     advice = problem.advice

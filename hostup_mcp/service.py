@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -14,9 +14,9 @@ from mcp.shared.exceptions import MCPError
 from pydantic import BaseModel, ValidationError
 
 from hostup_mcp import answers, tasks
-from hostup_mcp.clients import budget_seconds
+from hostup_mcp.clients import budget_seconds, limit_seconds
 from hostup_mcp.execution.database import JournalError
-from hostup_mcp.execution.faults import PID_UNKNOWN
+from hostup_mcp.execution.faults import INTERNAL, PID_UNKNOWN, Fault
 from hostup_mcp.execution.job import START_SECONDS, Job
 from hostup_mcp.execution.journal import KeyConflict
 from hostup_mcp.execution.records import LOCAL, Completed, Ended
@@ -76,6 +76,11 @@ class Caller:
     principal: str = LOCAL
     takes_tasks: bool = False
 
+
+_TELL_BY_SHARE: Final = 0.9
+"""By which share of the caller's limit the answer is made."""
+_TELL_SECONDS: Final = 0.5
+"""How long making the answer may take at least."""
 
 Answer = types.CallToolResult | tasks.Task
 """What a call comes to: its result, or a task for callers that take one."""
@@ -170,6 +175,8 @@ class ToolService:
             job, claim = await self._runner.start(permitted)
         except KeyConflict as conflict:
             return answers.key_conflict(conflict.execution)
+        except JournalError as fault:
+            return answers.not_sent(fault, wanted.vps_id, permitted.command.policy)
         if claim == "unclear":
             return answers.unclear(job.execution)
         # What stands for an earlier execution is told as a result, which has room to say that.
@@ -207,6 +214,11 @@ class ToolService:
 
     def _budget(self, caller: Caller, wait_seconds: float) -> float:
         return budget_seconds(caller.client_name, wait_seconds, self._limits.client_seconds)
+
+    def _limit(self, caller: Caller) -> float:
+        """After how many seconds the caller gives a call up."""
+        known = self._limits.client_seconds
+        return limit_seconds(caller.client_name) if known is None else known
 
     async def _look_up(self, vps_id: str, seconds: float) -> Machine:
         """What the VPS is; the question whether it takes commands is asked beside that.
@@ -265,19 +277,48 @@ class ToolService:
         ask_now: bool = False,
     ) -> types.CallToolResult:
         now = anyio.current_time()
-        spent = 0.0 if began is None else now - began
+        began = now if began is None else began
+        spent = now - began
         budget = max(0.0, self._budget(caller, wait_seconds) - spent)
         longest = max(0.0, self._budget(caller, START_SECONDS) - spent)
         async with reporting(caller.send, job.describe):
             await job.wait(budget, ask_now=ask_now, start_seconds=longest)
         waited = max(anyio.current_time() - now, budget)
-        return await self._tell(job, waited, view or View(), notes)
+        left = self._limit(caller) * _TELL_BY_SHARE - (anyio.current_time() - began)
+        with anyio.move_on_after(max(_TELL_SECONDS, left)):
+            return await self._tell(job, waited, view or View(), notes)
+        # An answer that comes too late is taken for none, and then the command is ordered again.
+        return answers.not_read_yet(job, self._telling(job, waited, view or View(), notes))
 
     async def _tell(
         self, job: Job, waited: float, view: View, notes: tuple[str, ...] = ()
     ) -> types.CallToolResult:
-        job.execution = await self._runner.shown(job.execution)
-        telling = answers.Telling(
+        telling = self._telling(job, waited, view, notes)
+        try:
+            async with self._runner.output(job.execution) as output:
+                answer = await anyio.to_thread.run_sync(
+                    answers.execution, job, output, telling, abandon_on_cancel=True
+                )
+        except JournalError as fault:
+            return answers.held_up(job, Fault.of(fault))
+        except PatternError:
+            raise
+        except Exception:  # whatever it is, the command was ordered, and its handle must be told
+            _logger.exception("execution %s", job.execution.exec_id)
+            return answers.held_up(job, INTERNAL)
+        ended = job.execution
+        if isinstance(ended.state, Completed) and not ended.state.is_prepared:
+            pass  # its end is not told yet
+        elif self._receipts is None:
+            await self._runner.told(ended)
+        else:
+            self._receipts.expect(ended.exec_id, lambda: self._runner.was_told(ended))
+        return answer
+
+    def _telling(
+        self, job: Job, waited: float, view: View, notes: tuple[str, ...]
+    ) -> answers.Telling:
+        return answers.Telling(
             elapsed=self._runner.elapsed(job.execution),
             again=self._runner.suggest(job.execution, waited),
             view=view,
@@ -285,14 +326,6 @@ class ToolService:
             notes=notes,
             held_up_seconds=self._client.waiting_seconds,
         )
-        async with self._runner.output(job.execution) as output:
-            answer = await anyio.to_thread.run_sync(answers.execution, job, output, telling)
-        if self._receipts is None:
-            await self._runner.told(job.execution)
-        else:
-            ended = job.execution
-            self._receipts.expect(ended.exec_id, lambda: self._runner.was_told(ended))
-        return answer
 
     # ------------------------------------------------------------------ tasks
 
@@ -314,7 +347,8 @@ class ToolService:
         return True
 
     async def _task(self, job: Job) -> tasks.Task:
-        is_over = isinstance(job.execution.state, Completed | Ended)
+        # With its output still to be prepared, it goes on.
+        is_over = job.done.is_set() and isinstance(job.execution.state, Completed | Ended)
         elapsed = self._runner.elapsed(job.execution)
         return tasks.of(
             job,

@@ -231,7 +231,8 @@ class Runner:
         # Of a command that was started elsewhere, only HostUp's answer tells that it is there.
         job = Job(execution, is_confirmed=bool(execution.command))
         state = execution.state
-        if isinstance(state, Running) or self._may_be_found(execution):
+        is_unprepared = isinstance(state, Completed) and not state.is_prepared
+        if isinstance(state, Running) or is_unprepared or self._may_be_found(execution):
             return self._drive(job, None)
         if isinstance(state, Intended | Sent) and await self._close_orphan(job) is None:
             return self._drive(job, self._watch)
