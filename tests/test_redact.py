@@ -115,6 +115,9 @@ SECRETS: dict[str, list[tuple[str, str]]] = {
         ("postgres://app:hunter2@db:5432/x", "hunter2"),
         ("redis://:hunter2@db/0", "hunter2"),
         ("https://u:p@ss2word@example.com/", "p@ss2word"),
+        ("postgres://app:hun/ter22@db:5432/x", "hun/ter22"),
+        ("amqp://app:a1/b2/c3@[::1]:5672", "a1/b2/c3"),
+        (f"origin https://{MIXED[:24]}@git.example.com/a/b (fetch)", MIXED[:24]),
         ("app:hunter2@tcp(127.0.0.1:3306)/x", "hunter2"),
     ],
     "password-hash": [
@@ -130,8 +133,33 @@ SECRETS: dict[str, list[tuple[str, str]]] = {
         (f"SCRAM-SHA-256$4096:{MIXED[:24]}$x:y", MIXED[:24]),
         (f"root | *{'0123456789ABCDEF0123' * 2} |", "0123456789ABCDEF0123"),
     ],
+    "snmp-community": [
+        ("rocommunity hunter22 10.0.0.0/8", "hunter22"),
+        ("rwcommunity6 hunter default", "hunter"),
+        ("com2sec readonly default hunter22", "hunter22"),
+        ("com2sec -Cn ctx readonly default hunter22", "hunter22"),
+        ("snmp-server community hunter22 RO", "hunter22"),
+        ("snmpwalk -v2c -c hunter22 10.0.0.1", "hunter22"),
+    ],
     "password": [
         ("DB_PASSWORD=hunter22", "hunter22"),
+        ("password:\n  hunter22", "hunter22"),
+        ('  "password":\r\n    "hunter 22"', "hunter 22"),
+        ("password: |\n  hunter 22", "hunter 22"),
+        ("  password: >-\n    hunter22\n    hunter23\n  x: y", "hunter23"),
+        ("db:5432:app:me:hunter22", "hunter22"),
+        ("*:*:*:postgres:hun\\:ter22", "ter22"),
+        ("2:127.0.0.1:5433:*:me:hunter22", "hunter22"),
+        ("rootpw hunter22", "hunter22"),
+        ("rootpw --plaintext hunter22", "hunter22"),
+        ("docker login -u me -p hunter22 registry", "hunter22"),
+        ("sudo podman login -p=hunter22", "hunter22"),
+        ("install --dbpass hunter22 --dbuser x", "hunter22"),
+        ("install --dbpass=hunter22", "hunter22"),
+        ("keytool -storepass hunter22", "hunter22"),
+        ('<property name="db.password" value="hunter22"/>', "hunter22"),
+        ("| password | hunter22 |", "hunter22"),
+        ("| 1 | smtp_password | hunter22! |", "hunter22!"),
         ("export PGPASSWORD='hunter 22'", "hunter 22"),
         ('password = "hun\\"ter22"', "ter22"),
         ("  password: hunter22  # comment", "hunter22"),
@@ -174,6 +202,10 @@ SECRETS: dict[str, list[tuple[str, str]]] = {
         ("password=" + "x1" * 5000, "x1"),
     ],
     "secret": [
+        ('<add key="ApiKey" value="abcdef123456"/>', "abcdef123456"),
+        ("<param name='client_secret'  value='abcdef123456'>", "abcdef123456"),
+        ("  api_key:\n    abcdef123456", "abcdef123456"),
+        ("| api_token | abcdef123456 |", "abcdef123456"),
         ("SECRET_KEY=abcdef123456", "abcdef123456"),
         ("APP_KEY=base64:abcdef123456=", "abcdef123456"),
         ("aws_secret_access_key = abc/def+123456", "abc/def+123456"),
@@ -257,6 +289,32 @@ pass: 10 fail: 0
 monkey=banana
 if token == expected:
 wg0: private key: (hidden)
+| id | password | email |
+| Password | Description |
+| password | varchar(255) | NO |  | NULL |  |
+| default_password_lifetime | 0 |
+| default_password | ON |
+new_user|new_token|'x1'
+echo $password | md5sum
+app.py:12:foo:bar:baz
+main.go:5432:17: undefined: x
+deploy:100000:65536
+2001:db8:*:*:*:*:*:1
+127.0.0.1:5432:app
+user:x:1000:1000:Some One:/home/user:/bin/bash
+https://deploy@example.com/x
+https://a-rather-long-user-name@example.com
+http://example.com:8080/a@b
+http://example.com:8080/~user/a:b@c
+docker login registry.example.com
+docker login -p is insecure, use --password-stdin
+docker run -p 8080:80 app
+<add key="Timeout" value="30"/>
+<param name="max_token" value="512"/>
+<property name="password" value="${DB_PASSWORD}"/>
+rootpw is not set
+rootpw --lock
+SNMP community strings are not set
 """
 
 
@@ -321,6 +379,27 @@ def test_a_password_of_words_is_the_rest_of_a_line_of_its_own() -> None:
     assert redact("app: bad password: correct it").counts == {}
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "password:\n  min_length: 8\n  max: 20\n",
+        "password:\n  - length\n",
+        "password:\n  # none is set\n",
+        "secret:\n  secretName: tls-1\n",
+        "token:\n  {a: b}\n",
+        "  --password:\n      the new password\n",
+        "  password:\n  hunter22x\n",
+        "Password:\nLast login: 1\n",
+        "password: |\n  {{ vault }}\n",
+        "    if self.password:\n        return x.validate(self)\n",
+        "class Token:\n    pass_on\n",
+        "token:\n  " + "some words " * 100 + "\n",
+    ],
+)
+def test_what_stands_below_a_name_may_be_no_secret(text: str) -> None:
+    assert redact(text).text == text
+
+
 def test_a_missing_end_does_not_take_the_rest() -> None:
     rest = "".join(f"line {number} of a log\n" for number in range(100))
     shown = redact(f"-----BEGIN RSA PRIVATE KEY-----\n{B64}{rest}").text
@@ -349,6 +428,18 @@ def test_the_own_key_is_found_wherever_it_stands(before: str, key: str, after: s
         found = redact(clean(before).text + form + clean(after).text, key)
         assert form not in found.text
         assert found.counts["hostup-key"] >= 1
+
+
+@given(keys, st.sampled_from(["\n", "\r\n", "\\\n", "\\\n    "]), st.data())
+def test_the_own_key_is_found_over_a_line_end(key: str, line_end: str, data: st.DataObject) -> None:
+    raw = key.encode()
+    for form in (key, urllib.parse.quote(key, safe=""), base64.b64encode(raw).decode(), raw.hex()):
+        at = data.draw(st.integers(1, len(form) - 1))
+        found = redact(f"a {form[:at]}{line_end}{form[at:]} b", key)
+        assert found.counts["hostup-key"] >= 1
+        assert form[:at] not in found.text or form[at:] not in found.text
+    wrapped = line_end.join(key)
+    assert redact(f"a\n{wrapped}\nb", key).text == "a\n[redacted: hostup-key]\nb"
 
 
 @given(st.text("abc:@", max_size=9), keys)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import base64
 import functools
-import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +21,10 @@ OWN_KEY: Final = "hostup-key"
 
 # A shorter one would be found in ordinary words.
 _KEY_MIN: Final = 8
+# By a shell's backslash, or by what wraps long lines.
+_LINE_BREAK: Final = r"(?:\\?\r?\n[ \t]*)?"
+# In the two alphabets of base64.
+_BASE64_SIGNS: Final = {"+": "[+-]", "/": "[/_]"}
 # Room for the state machines of large patterns: with too little, RE2 is right but slow.
 _MAX_MEMORY: Final = 64 << 20
 
@@ -40,7 +43,7 @@ def redact(text: str, secret: str = "") -> Redacted:
     Args:
         text: a text that `clean` returned; what hides in another may be missed.
         secret: HostUp's key. It is found anywhere, also percent-encoded, in base64 or in
-            hexadecimal, if it is at least eight characters long.
+            hexadecimal, also over line ends, if it is at least eight characters long.
     """
     data = text.encode("utf-8", "replace")
     counts: Counter[str] = Counter()
@@ -111,18 +114,24 @@ def _compiled(pattern: str) -> Pattern:
 def _own_key(secret: str) -> str:
     """A pattern for the key in all the forms it may have been written in."""
     raw = secret.encode("utf-8", "replace")
-    forms = ["".join(_percent_or_plain(character) for character in secret), f"(?i:{raw.hex()})"]
+    forms = [_over_lines(_percent_or_plain(character) for character in secret)]
+    forms.append(f"(?i:{_over_lines(raw.hex())})")
     for before in range(3):
         encoded = base64.b64encode(bytes(before) + raw).decode()
         # Only the characters that the neighbours of the key have no part in.
         core = encoded[(before * 8 + 5) // 6 : (before + len(raw)) * 8 // 6]
-        forms.append(re.sub(r"[+/]", lambda sign: "[+-]" if sign[0] == "+" else "[/_]", core))
+        forms.append(_over_lines(_BASE64_SIGNS.get(sign, sign) for sign in core))
         forms[-1] += "[A-Za-z0-9+/_-]?={0,2}"
     return "|".join(forms)
 
 
+def _over_lines(pieces: Iterable[str]) -> str:
+    """The pieces one after the other, also where lines were broken between them."""
+    return _LINE_BREAK.join(pieces)
+
+
 def _percent_or_plain(character: str) -> str:
     raw = character.encode("utf-8", "replace")
-    percent = "".join(f"%{byte:02x}" for byte in raw)
+    percent = _over_lines("".join(f"%{byte:02x}" for byte in raw))
     plain = re2.escape(raw.decode())
     return f"(?:{plain}|(?i:{percent}){'|[+]' if character == ' ' else ''})"

@@ -55,6 +55,31 @@ _TOKENS: Final = (
 )
 _TOKEN_HINTS: Final = ("secret", "token", "psk", "_auth", "credential", "key")
 _PASSWORD_HINTS: Final = ("passw", "senord", "passphrase", "passcode", "pw")
+_VALUE_HINTS: Final = ('value="', "value='")
+# What stands before `pass` in one word; any word would take in `bypass`.
+_WHOSE: Final = (
+    r"(?:db|sql|mysql|pg|redis|ldap|smtp|mail|imap|ftp|ssh|sudo|vnc|rpc|http|proxy|auth|bind|login"
+    r"|root|user|admin|key|store|new|old)?"
+)
+
+
+def _on_next_line(names: str) -> str:
+    return (
+        rf"(?im)(?:^|[:-][ \t])[ \t]*[\"']?[\w.-]*{names}{_SUFFIX}{_CLOSED}:[ \t]*"
+        r"(?:[|>][0-9]?[+-]?[0-9]?)?[ \t]*\r?\n[ \t]+([^\s])"
+    )
+
+
+def _attribute(names: str) -> str:
+    return (
+        rf"""(?i)\b(?:key|name)[ \t]*=[ \t]*["'][\w:.-]*{names}{_SUFFIX}["'][ \t]+"""
+        r"""value=(?:"([^"\n]+)"|'([^'\n]+)')"""
+    )
+
+
+def _row(names: str) -> str:
+    return rf"(?im)(?:^|\|)[ \t]*[\w.-]*{names}{_SUFFIX}[ \t]+\|[ \t]+([^|\s]+)[ \t]*\|?[ \t]*\r?$"
+
 
 RULES: Final = (
     Rule(
@@ -185,6 +210,18 @@ RULES: Final = (
         r"""://[^\s/:@"'<>?#\[]*:([^\s/"'<>]+)@|\b[\w.-]+:([^\s/:@"']+)@(?:tcp|unix)\(""",
         values.given,
     ),
+    Rule(  # its first piece is no port
+        "url-password",
+        ("://",),
+        r"""://[^\s/:@"'<>?#\[]+:([^\s/@"'<>]*[^0-9\s/@"'<>][^\s/@"'<>]*/[^\s@"'<>]*)@[\w\[]""",
+        values.given,
+    ),
+    Rule(  # a token for the user's name
+        "url-password",
+        ("://",),
+        r"""(?i)\bhttps?://([^\s/:@"'<>?#\[]{20,})@""",
+        values.given_with_digit,
+    ),
     Rule(
         "password-hash",
         ("$y$", "$gy$", "$7$", "$6$", "$5$", "$1$", "$2", "$apr1$", "$argon2", "$p$", "$h$"),
@@ -227,6 +264,28 @@ RULES: Final = (
         values.given,
     ),
     Rule(
+        "password",  # kickstart, OpenLDAP
+        ("rootpw",),
+        r"(?i)(?:^|[\s\"'])rootpw[ \t]+(?:--[a-z-]+[ \t]+)*\"?([^\s\"-][^\s\"]*)",
+        values.option,
+    ),
+    Rule(
+        "password",  # PostgreSQL's password file, at its usual ports
+        (":543", ":6432:", ":*:"),
+        r"(?m)(?:^|[\s:])(?:\*|[A-Za-z][\w.-]*|[0-9]+(?:\.[0-9]+){3}):(?:543[0-9]|6432|\*)"
+        r":[^\s:]+:[A-Za-z_][^\s:]*:((?:\\.|[^\s:\\])+)\r?$",
+        values.given,
+    ),
+    Rule(
+        "snmp-community",
+        ("community", "com2sec", "snmp"),
+        r"(?i)\b(?:r[ow]community6?|snmp-server[ \t]+community)[ \t]+\"?([^\s\"#]+)"
+        r"|\bcom2sec6?[ \t]+(?:-Cn[ \t]+\S+[ \t]+)?[^\s-]\S*[ \t]+\S+[ \t]+\"?([^\s\"#]+)"
+        r"|\bsnmp(?:get|getnext|bulkget|walk|bulkwalk|set|table|status|df|trap)\b"
+        r"[^\n|;]{0,300}?[ \t]-c[ \t]*[\"']?([^\s\"']+)",
+        values.given,
+    ),
+    Rule(
         "password",  # programs that take it in an argument of their own
         ("mysql", "mariadb", "sshpass", "redis-cli", "curl", "pass:"),
         r"\b(?:mysql|mariadb)(?:dump|admin|import|check|show|-[a-z]+)?\b"
@@ -239,8 +298,16 @@ RULES: Final = (
     ),
     Rule(
         "password",
+        ("login",),
+        r"\b(?:docker|podman|buildah|skopeo|nerdctl|oras|helm|az|oc)\b[^\n|;]{0,200}?[ \t]login\b"
+        r"[^\n|;]{0,200}?[ \t]-p(?:[ \t]+|=)[\"']?([^\s\"']+)",
+        values.option,
+    ),
+    Rule(
+        "password",
         ("pass", "token", "secret", "key"),
-        r"(?i)(?:^|[\s\"'\x60(])--?(?:[a-z0-9]+-)*(?:passw(?:or)?d|passphrase|pass|secret|token"
+        r"(?i)(?:^|[\s\"'\x60(])--?(?:[a-z0-9]+-)*"
+        rf"(?:{_WHOSE}(?:passw(?:or)?d|passphrase|pass)|secret|token"
         r"|api-?key|access-?key|secret-?key|private-?key)"
         r"(?:[ \t]+|[\"'],[ \t]*)" + _VALUE,
         values.option,
@@ -251,7 +318,7 @@ RULES: Final = (
     Rule(
         "password",
         ("pass",),
-        rf"(?i)(?:[_-]|\b)pass{_SUFFIX}{_CLOSED}(?:=>|=)[ \t]*{_VALUE}"
+        rf"(?i)(?:[_-]|\b){_WHOSE}pass{_SUFFIX}{_CLOSED}(?:=>|=)[ \t]*{_VALUE}"
         rf"|(?i)(?:[_-]pass{_SUFFIX}{_CLOSED}|[\"']pass[\"'][ \t]*):[ \t]*{_VALUE}",
         values.password,
     ),
@@ -262,6 +329,12 @@ RULES: Final = (
         values.working_directory_or_password,
     ),
     Rule("secret", _TOKEN_HINTS, rf"(?i){_TOKENS}{_SUFFIX}{_EQUALS}{_VALUE}", values.token),
+    Rule("password", _PASSWORD_HINTS, _on_next_line(_PASSWORDS), values.next_line),
+    Rule("secret", _TOKEN_HINTS, _on_next_line(_TOKENS), values.next_line),
+    Rule("password", _VALUE_HINTS, _attribute(_PASSWORDS), values.password),
+    Rule("secret", _VALUE_HINTS, _attribute(_TOKENS), values.token),
+    Rule("password", _PASSWORD_HINTS, _row(_PASSWORDS), values.cell),
+    Rule("secret", _TOKEN_HINTS, _row(_TOKENS), values.cell),
     Rule(
         "secret",  # Docker's registries, Redis' environment
         ("auth",),

@@ -16,6 +16,8 @@ MARK_START: Final = b"[redacted: "
 # Longer than anything that is known not to be a secret.
 DOUBTFUL_MAX: Final = 256
 _NAME_MAX: Final = 200
+# Below a name, where much else may stand.
+_SHORTEST: Final = 6
 
 _STATES: Final = (
     rb"yes|no|true|false|on|off|none|null|nil|undefined|ok|set|unset|empty|required|optional|"
@@ -49,6 +51,8 @@ _COMMENT: Final = re.compile(rb"[ \t]+#")
 _WORD_AND_COLON: Final = re.compile(rb"\w[\w.-]*:[ \t]")
 _PLAIN_NUMBER: Final = re.compile(rb"[0-9.,]+[a-z%]?")
 _PLACEHOLDER_WORD: Final = re.compile(rb"[A-Z][A-Z_]+")
+_WORD: Final = re.compile(rb"[A-Za-z-]+")
+_NOT_A_VALUE: Final = re.compile(rb"[#-]|[\"']?[\w.-]{1,100}[\"']?[ \t]*[:=](?:\s|\Z)")
 _DIGIT: Final = re.compile(rb"[0-9]")
 
 
@@ -113,6 +117,41 @@ def with_digit(data: bytes, start: int, end: int) -> int:
     return end if _DIGIT.search(data, start, end) and data[start] != MARK_START[0] else start
 
 
+def given_with_digit(data: bytes, start: int, end: int) -> int:
+    """As `given`, where a long word could also be a name."""
+    return given(data, start, end) if _DIGIT.search(data, start, end) else start
+
+
+def cell(data: bytes, start: int, end: int) -> int:
+    """The end of a table's cell beside a name; a word there is the head of a column."""
+    if _WORD.fullmatch(data, start, end) or _is_plain(data[start:end], 4):
+        return start
+    return end
+
+
+def next_line(data: bytes, start: int, _end: int) -> int:
+    """The end of what stands below a name, as in YAML: further in, and no name of its own.
+
+    After `|` or `>` it is all the lines that stand as far in.
+    """
+    line_start = data.rfind(b"\n", 0, start) + 1
+    above = data[max(0, line_start - _NAME_MAX) : line_start].rstrip()
+    key_line = above[above.rfind(b"\n") + 1 :]
+    margin = data[line_start:start]
+    if len(margin) <= len(key_line) - len(key_line.lstrip()):
+        return start
+    end = _line_end(data, start)
+    value = data[start:end].strip(b"\"'")
+    if _is_plain(value, 4):
+        return start
+    if key_line.endswith(b":"):
+        is_other = _NOT_A_VALUE.match(data, start, end) or _is_prose_in(data, start, end)
+        return start if is_other or len(value) < _SHORTEST else end
+    while data.startswith(margin, end + 1):
+        end = _line_end(data, end + 1)
+    return start + len(data[start:end].rstrip())
+
+
 def key_block(data: bytes, start: int, _end: int) -> int:
     """The end of the private key that begins here."""
     return start if data.startswith(MARK_START, start) else block_end(data, start)
@@ -158,8 +197,17 @@ def _is_prose(data: bytes, start: int, end: int) -> bool:
     return _PROSE.fullmatch(data, start, end) is not None and bool(_NEXT_WORD.match(data, end))
 
 
-def _setting_end(data: bytes, start: int) -> int:
+def _is_prose_in(data: bytes, start: int, end: int) -> bool:
+    """Whether there are several words between `start` and `end`."""
+    return data[start : start + 1] not in b"\"'" and b" " in data[start:end].strip()
+
+
+def _line_end(data: bytes, start: int) -> int:
     end = data.find(b"\n", start)
-    end = len(data) if end < 0 else end
+    return len(data) if end < 0 else end
+
+
+def _setting_end(data: bytes, start: int) -> int:
+    end = _line_end(data, start)
     comment = _COMMENT.search(data, start, end)
     return start + len(data[start : comment.start() if comment else end].rstrip())
