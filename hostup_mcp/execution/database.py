@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import sqlite3
 import threading
+import time
 from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ VERSION: Final = 4
 """The format of the tables, which the file holds as its `user_version`."""
 
 _BUSY_SECONDS: Final = 2.0
+_BUSY_AGAIN_SECONDS: Final = 0.01
 _SETTLE_SECONDS: Final = 0.05
 
 # Output is stored as bytes: SQLite text cannot hold a lone surrogate, and a result must not be
@@ -125,7 +127,7 @@ class Database:
         run = self._connection.execute
         if self._path.stat().st_size == 0:
             run("PRAGMA auto_vacuum = INCREMENTAL")
-        run("PRAGMA journal_mode = WAL")
+        self._use_wal()
         run("PRAGMA synchronous = FULL")
         # What is replaced or dropped may have been a secret.
         run("PRAGMA secure_delete = ON")
@@ -140,6 +142,25 @@ class Database:
         run("COMMIT")
         if version > VERSION:
             raise sqlite3.DatabaseError(f"it was written by a newer version (format {version})")
+
+    def _use_wal(self) -> None:
+        """Turn the file to WAL mode, which several processes may try at its first start at once.
+
+        Each reads the file before it asks to write it, so that SQLite tells all but one that it is
+        busy at once, without regard to the timeout (sqlite.org/c3ref/busy_handler.html: a wait
+        could be a deadlock).
+        """
+        until = time.monotonic() + _BUSY_SECONDS
+        while True:
+            try:
+                self._connection.execute("PRAGMA journal_mode = WAL").close()
+            except sqlite3.OperationalError as error:
+                is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                if not is_busy or time.monotonic() > until:
+                    raise
+                time.sleep(_BUSY_AGAIN_SECONDS)
+            else:
+                return
 
     @property
     def path(self) -> Path:
