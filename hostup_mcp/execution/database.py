@@ -100,6 +100,22 @@ class JournalBusy(JournalError):
         super().__init__(path, "too much is waiting to be written")
 
 
+class RecordGone(JournalError):
+    """The record of an execution is not in the journal any more, so nothing can be added to it.
+
+    Attributes:
+        code: `record_gone`.
+    """
+
+    code = "record_gone"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "")
+        self.message = f"The record of this execution is no longer in the journal {path}."
+        self.advice = "Check in the VPS what the command did."
+        self.args = (f"{self.message} {self.advice}",)
+
+
 class Database:
     """One SQLite file in WAL mode. Every method raises `JournalError` when the disk refuses.
 
