@@ -186,12 +186,14 @@ def test_what_cannot_be_used_is_a_clear_error(tmp_path: Path) -> None:
         Journal(newer)
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
 def test_a_journal_of_an_earlier_version_is_read_and_goes_on(path: Path, version: int) -> None:
     path.parent.mkdir()
     with closing(sqlite3.connect(path, isolation_level=None)) as old:
         # What those versions wrote; the first knew no policy.
         old.executescript(_STEPS[0].replace("policy TEXT NOT NULL," if version == 1 else "\0", ""))
+        for step in _STEPS[2:version]:
+            old.executescript(step)
         row = {
             "exec_id": "exec_old", "vps_id": VPS, "command": "uptime", "created_at": 1.0,
             "owner": "1:2", "state": "completed", "sent_at": 1.0, "finished_at": 2.0, "pid": 7,

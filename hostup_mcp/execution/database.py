@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final, Literal
 
-VERSION: Final = 4
+VERSION: Final = 5
 """The format of the tables, which the file holds as its `user_version`."""
 
 _BUSY_SECONDS: Final = 2.0
@@ -66,6 +66,14 @@ _STEPS: Final[tuple[str, ...]] = (
     DROP INDEX executions_by_key;
     CREATE UNIQUE INDEX executions_by_key ON executions (principal, vps_id, idempotency_key)
         WHERE idempotency_key IS NOT NULL
+    """,
+    # What few rows have, and is asked for often, is not looked for behind every output.
+    """
+    ALTER TABLE executions ADD COLUMN found_old_at REAL;
+    CREATE INDEX executions_found_old ON executions (found_old_at)
+        WHERE found_old_at IS NOT NULL;
+    CREATE INDEX executions_unprepared ON executions (created_at)
+        WHERE state = 'completed' AND changes IS NULL AND dropped_at IS NULL
     """,
 )
 

@@ -342,7 +342,9 @@ class Runner:
 
     async def _purge(self) -> None:
         now = self._clock()
-        if self._retention is None or now < self._purge_at:
+        # Also after a clock that was ahead has been put right.
+        is_soon = self._purge_at - _PURGE_AGAIN_SECONDS <= now < self._purge_at
+        if self._retention is None or is_soon:
             return
         self._purge_at = now + _PURGE_AGAIN_SECONDS
         dropped = await self._recorder.once(
