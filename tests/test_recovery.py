@@ -406,7 +406,7 @@ async def test_an_old_one_that_somebody_asks_for_is_not_given_up(
     assert journal.lease(old, 100)
     patience = replace(PATIENCE, reap=500)
     async with running(scripted, journal, patience=patience) as runner:
-        await runner._take_up()  # pyright: ignore[reportPrivateUsage]
+        await runner.reaper.take_up()
         assert journal.give_up(old) == found_by(journal, old.exec_id)
         assert is_now(journal, found_by(journal, old.exec_id), "running")
     assert polls(scripted) == 0

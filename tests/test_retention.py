@@ -212,7 +212,7 @@ async def test_a_key_outlives_a_server_whose_clock_jumps(
         first = facts(await client.exec(idempotency_key="deploy-1"))
         for jump in (400 * DAY, 2 * HOUR, -400 * DAY):
             clock.now += jump
-            await client.service._runner._purge()  # pyright: ignore[reportPrivateUsage]
+            await client.service._runner.reaper.purge()  # pyright: ignore[reportPrivateUsage]
             again = facts(await client.exec(idempotency_key="deploy-1"))
             assert again["exec_id"] == first["exec_id"]
     assert starts(scripted) == 1
@@ -404,7 +404,7 @@ async def test_a_result_that_another_process_prepares_is_left_to_it(
                 begin(journal), exit_code=0, signal=None, stdout=Stream(SECRET), stderr=Stream("")
             )
         async with running(scripted, journal) as runner:
-            await runner._take_up()  # pyright: ignore[reportPrivateUsage]
+            await runner.reaper.take_up()
         assert journal.get(done.exec_id) == done
 
 

@@ -32,6 +32,7 @@ from hostup_mcp.execution.job import Job
 from hostup_mcp.execution.journal import Journal, Repeats
 from hostup_mcp.execution.owner import current_owner, is_alive
 from hostup_mcp.execution.polling import Patience, Poller
+from hostup_mcp.execution.reaping import Reaper
 from hostup_mcp.execution.recorder import Recorder
 from hostup_mcp.execution.records import (
     LOCAL,
@@ -44,7 +45,7 @@ from hostup_mcp.execution.records import (
     Running,
     Sent,
 )
-from hostup_mcp.execution.retention import Retention, purge
+from hostup_mcp.execution.retention import Retention
 from hostup_mcp.execution.schedule import Schedule
 from hostup_mcp.execution.starting import Starter, StartsUnderWay
 from hostup_mcp.execution.table import GONE_FOR_GOOD
@@ -56,10 +57,6 @@ _FINISH_SECONDS: Final = 1.5
 # A backup freezes a guest for minutes at most; after an hour its pids may name other commands.
 _LOST_IS_ASKED_AGAIN_SECONDS: Final = 3600.0
 _FOREIGN_LEASE_SECONDS: Final = 120.0
-_PURGE_AGAIN_SECONDS: Final = 3600.0
-_LEFTOVERS_AT_ONCE: Final = 50
-_LEFTOVERS_SEEN: Final = 1000
-_LEFTOVERS_AGAIN_SECONDS: Final = 60.0
 
 _Begin = Callable[[Job, HostUpClient], Awaitable[None]]
 
@@ -122,11 +119,9 @@ class Runner:
         self._schedule = schedule
         self._patience = patience
         self._repeats = repeats
-        self._retention = retention
         self._secret = secret
         self._keep_raw = keep_raw
         self._clock = clock
-        self._purge_at = 0.0
         self._jobs: dict[str, Job] = {}
         self._closing = anyio.Event()
         self._recorder = Recorder(journal)
@@ -150,6 +145,16 @@ class Runner:
             under_way,
             closing=self._closing,
             clock=clock,
+        )
+        self.reaper = Reaper(
+            journal,
+            self._recorder,
+            patience.reap,
+            retention,
+            clock,
+            is_at_work=self._jobs.__contains__,
+            resume=self.resume,
+            show=self.shown,
         )
 
     async def aclose(self) -> None:
@@ -302,56 +307,7 @@ class Runner:
 
     async def reap_leftovers(self) -> None:
         """Take up, again and again, what processes that are gone left unfinished."""
-        while not self._closing.is_set():
-            try:
-                await self._take_up()
-                await self._purge()
-                await self._recorder.once(self._journal.database.settle_if_owed)
-            except JournalError as error:
-                _logger.warning("leftovers: %s", error)
-            with anyio.move_on_after(_LEFTOVERS_AGAIN_SECONDS):
-                await self._closing.wait()
-
-    async def _take_up(self) -> None:
-        since = self._clock() - self._patience.reap
-        for execution in await self._left(
-            partial(self._journal.unfinished, since, _LEFTOVERS_SEEN)
-        ):
-            await self.resume(execution)
-        for execution in await self._left(partial(self._journal.overdue, since, _LEFTOVERS_SEEN)):
-            if isinstance(execution.state, Running):
-                await self._recorder.once(partial(self._journal.give_up, execution))
-            else:
-                await self.resume(execution)
-        for execution in await self._left(partial(self._journal.unprepared, _LEFTOVERS_SEEN)):
-            try:
-                await self.shown(execution)
-            except JournalError:
-                raise
-            except Exception:  # one result's fault must not keep the others as they came
-                _logger.exception("the result of %s", execution.exec_id)
-
-    async def _left(self, find: Callable[[], list[Execution]]) -> list[Execution]:
-        """Of these executions some that nobody works on: here, or in another living process."""
-        return [
-            execution
-            for execution in await self._recorder.once(find)
-            if execution.exec_id not in self._jobs
-            and (execution.owner == current_owner() or not is_alive(execution.owner))
-        ][:_LEFTOVERS_AT_ONCE]
-
-    async def _purge(self) -> None:
-        now = self._clock()
-        # Also after a clock that was ahead has been put right.
-        is_soon = self._purge_at - _PURGE_AGAIN_SECONDS <= now < self._purge_at
-        if self._retention is None or is_soon:
-            return
-        self._purge_at = now + _PURGE_AGAIN_SECONDS
-        dropped = await self._recorder.once(
-            partial(purge, self._journal.database, self._retention, now)
-        )
-        if dropped:
-            _logger.info("the output of %d old results was dropped", dropped)
+        await self.reaper.run(self._closing)
 
     # ------------------------------------------------------------------ the driver
 
