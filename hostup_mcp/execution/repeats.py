@@ -57,8 +57,8 @@ def earlier_order(
         untold = table.select(
             f"{same} AND (state IN ('intended', 'sent') OR"
             " (state = 'running' AND (created_at > ? OR lease_until > ?)) OR"
-            " (state IN ('completed', 'lost') AND finished_at > ? AND read_at IS NULL"
-            f" AND ifnull(error_code, '') != '{GIVEN_UP}')) {newest}",
+            " (finished_at > ? AND read_at IS NULL AND (state = 'completed' OR"
+            f" (state = 'lost' AND error_code != '{GIVEN_UP}')))) {newest}",
             principal, vps_id, command, now - repeats.reap_seconds, now, now - repeats.seconds,
         )  # fmt: skip
         if untold is not None:
