@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import stat
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -144,6 +145,32 @@ def test_it_is_written_through_to_the_disk(path: Path) -> None:
     journal.close()
 
 
+def test_a_new_journal_that_another_process_is_making_is_waited_for(path: Path) -> None:
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        other.execute("VACUUM")  # as far as another process has come
+        assert path.stat().st_size > 0
+        other.execute("BEGIN IMMEDIATE")
+        release = threading.Timer(0.3, other.execute, ["ROLLBACK"])
+        release.start()
+        journal = Journal(path)
+        release.join()
+    assert journal.intend(VPS, "uptime", "p@0").claim == "new"
+    journal.close()
+
+
+def test_a_journal_that_another_process_does_not_let_go_of_is_an_error(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hostup_mcp.execution.database._BUSY_SECONDS", 0.1)
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(JournalError, match="locked"):
+            Journal(path)
+
+
 def test_what_cannot_be_used_is_a_clear_error(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("x" * 5000)
@@ -159,12 +186,14 @@ def test_what_cannot_be_used_is_a_clear_error(tmp_path: Path) -> None:
         Journal(newer)
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
 def test_a_journal_of_an_earlier_version_is_read_and_goes_on(path: Path, version: int) -> None:
     path.parent.mkdir()
     with closing(sqlite3.connect(path, isolation_level=None)) as old:
         # What those versions wrote; the first knew no policy.
         old.executescript(_STEPS[0].replace("policy TEXT NOT NULL," if version == 1 else "\0", ""))
+        for step in _STEPS[2:version]:
+            old.executescript(step)
         row = {
             "exec_id": "exec_old", "vps_id": VPS, "command": "uptime", "created_at": 1.0,
             "owner": "1:2", "state": "completed", "sent_at": 1.0, "finished_at": 2.0, "pid": 7,

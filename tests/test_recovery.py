@@ -372,6 +372,25 @@ def found_by(journal: Journal, exec_id: str) -> Execution:
     return found
 
 
+async def test_a_record_that_is_deleted_meanwhile_ends_its_poller_with_a_word(
+    scripted: ScriptedApi, journal: Journal
+) -> None:
+    now = GOES_ON
+    scripted.script = flow(lambda: now)
+    eager = Schedule(first=0.02, shortest=0.05, longest=0.05)
+    async with running(scripted, journal, schedule=eager) as runner:
+        job, _ = await runner.start(order())
+        await wait_until(lambda: job.polls > 0)
+        with journal.database.writing():
+            journal.database.execute("DELETE FROM executions")
+        now = DONE
+        with anyio.fail_after(10):
+            await job.done.wait()
+    assert job.problem
+    assert job.problem.code == "record_gone"
+    assert "no longer in the journal" in job.problem.message
+
+
 # ------------------------------------------------------------------ callers who went away
 
 

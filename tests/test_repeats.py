@@ -123,8 +123,23 @@ def test_one_that_ran_long_ago_is_no_repeat_unless_it_is_asked_for(tmp_path: Pat
     given_up = journal.give_up(old)
     claim, new = ordered(journal, repeats=repeats)
     assert claim == "new", "given up just now, and not seen by anybody, it is no repeat"
-    run(journal, new, pid=8)
+    new = run(journal, new, pid=8)
     assert ordered(journal, repeats=repeats)[1].exec_id == new.exec_id != given_up.exec_id
+    journal.mark_read(complete(journal, new))
+    assert ordered(journal, repeats=repeats)[0] == "new"
+    journal.close()
+
+
+def test_one_that_was_given_up_and_ended_after_all_counts_until_it_is_told(tmp_path: Path) -> None:
+    now = 1000.0
+    journal = Journal(tmp_path / "journal", lambda: now)
+    old = run(journal, ordered(journal)[1])
+    now += 86_401
+    complete(journal, journal.give_up(old))
+    claim, found = ordered(journal, repeats=Repeats())
+    assert (claim, found.exec_id) == ("repeat", old.exec_id)
+    journal.mark_read(old)
+    assert ordered(journal, repeats=Repeats())[0] == "new"
     journal.close()
 
 

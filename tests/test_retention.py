@@ -23,13 +23,15 @@ from tests.runner_harness import (
     order,
     processes,
     running,
+    starts,
     tools,
     wait_until,
 )
 from tests.scripted_api import ScriptedApi, json_answer
 from tests.stdio_client import facts, text
 
-DAY = 86_400.0
+HOUR = 3600.0
+DAY = 24 * HOUR
 PASSWORD = "hunter2-correct-horse"
 SECRET = f"password={PASSWORD}\ntoken: {KEY}\nplain\n"
 
@@ -87,12 +89,23 @@ def on_disk(journal: Journal) -> bytes:
 # ------------------------------------------------------------------ age and size
 
 
+def keep_to(journal: Journal, clock: Clock, limits: Retention) -> int:
+    """Two purges, an hour apart: how many outputs were dropped."""
+    dropped = purge(journal.database, limits, clock.now)
+    clock.now += HOUR
+    return dropped + purge(journal.database, limits, clock.now)
+
+
 def test_output_goes_after_its_days_and_the_record_much_later(kept: Journal, clock: Clock) -> None:
     old = result(kept, "old")
+    kept.mark_read(old)
     clock.now += 2 * DAY
     new = result(kept, "new")
+    kept.mark_read(new)
     clock.now += 2 * DAY
     limits = Retention(days=3)
+    assert purge(kept.database, limits, clock.now) == 0, "what is found old is noted first"
+    clock.now += HOUR
     assert purge(kept.database, limits, clock.now) == 1
     assert purge(kept.database, limits, clock.now) == 0
     assert output(kept, old) == ("", clock.now)
@@ -102,9 +115,108 @@ def test_output_goes_after_its_days_and_the_record_much_later(kept: Journal, clo
     assert isinstance(found.state, Completed)
     assert (found.state.exit_code, found.command, found.pid) == (0, "uptime", 7)
     clock.now += 27 * DAY
-    purge(kept.database, limits, clock.now)
+    keep_to(kept, clock, limits)
     assert output(kept, old) is None
     assert output(kept, new) is not None
+
+
+LIVES: dict[str, tuple[str | None, str, bool]] = {
+    "read": (None, "completed", True),
+    "never read": (None, "completed", False),
+    "with a key": ("k", "completed", True),
+    "unknown": (None, "unknown", True),
+    "lost, and not told": (None, "lost", False),
+}
+
+
+def live(journal: Journal, name: str) -> Execution:
+    key, ends, is_read = LIVES[name]
+    record = journal.mark_sent(journal.intend(VPS, name, "p@0", key=key).execution)
+    if ends == "unknown":
+        record = journal.end(record, "unknown", code="c", message="m", advice="a")
+    else:
+        record = journal.mark_running(record, len(name))
+    if ends == "lost":
+        record = journal.end(record, "lost", code="c", message="m", advice="a")
+    if ends == "completed":
+        out, empty = Stream("out"), Stream("")
+        record = journal.complete(record, exit_code=0, signal=None, stdout=out, stderr=empty)
+    if is_read:
+        journal.mark_read(record)
+    return record
+
+
+@pytest.mark.parametrize("age_days", [0, 28, 35, 294])
+@pytest.mark.parametrize("purges", [1, 3])
+def test_a_clock_that_is_wrong_for_a_while_costs_nothing_that_is_needed(
+    kept: Journal, clock: Clock, age_days: int, purges: int
+) -> None:
+    """At one purge, or for hours in which the server is used."""
+    records = {name: live(kept, name) for name in LIVES}
+    for _ in range(0, age_days, 7):
+        clock.now += 7 * DAY
+        purge(kept.database, Retention(), clock.now)
+    before = {name: kept.get(record.exec_id) for name, record in records.items()}
+    right = clock.now
+    clock.now += 400 * DAY
+    for _ in range(purges):
+        purge(kept.database, Retention(), clock.now)
+        result(kept, "new")  # a witness of the wrong time
+        clock.now += HOUR
+    clock.now = right + purges * HOUR
+    keep_to(kept, clock, Retention())
+    if purges == 1 and age_days != 35:  # when outputs have had their term
+        assert {name: kept.get(record.exec_id) for name, record in records.items()} == before
+    for name, record in records.items():
+        if name != "read":
+            assert kept.get(record.exec_id), name
+    if age_days < 30:
+        unread = kept.get(records["never read"].exec_id)
+        assert unread
+        assert kept.output(unread).stdout.text == "out"
+    if age_days == 0 and purges == 1:
+        clock.now += 30 * DAY
+        assert keep_to(kept, clock, Retention()) >= 1, "the right time counts again"
+
+
+def test_what_was_recorded_under_a_clock_that_was_far_behind_has_its_term(
+    kept: Journal, clock: Clock
+) -> None:
+    clock.now = 0.0
+    records = {name: live(kept, name) for name in LIVES}
+    clock.now = 20_000 * DAY
+    for _ in range(4):
+        purge(kept.database, Retention(), clock.now)
+        clock.now += 7 * DAY
+    unread = kept.get(records["never read"].exec_id)
+    assert unread
+    assert kept.output(unread).stdout.text == "out"
+    for _ in range(38):
+        purge(kept.database, Retention(), clock.now)
+        clock.now += 7 * DAY
+    left = [name for name, record in records.items() if kept.get(record.exec_id)]
+    assert left == [name for name in LIVES if name != "read"]
+    for _ in range(100):
+        purge(kept.database, Retention(), clock.now)
+        clock.now += 7 * DAY
+    assert [name for name, record in records.items() if kept.get(record.exec_id)] == []
+
+
+async def test_a_key_outlives_a_server_whose_clock_jumps(
+    scripted: ScriptedApi, tmp_path: Path
+) -> None:
+    clock = Clock(time.time())
+    journal = Journal(tmp_path / "jumps", clock)
+    scripted.script = flow()
+    async with tools(scripted, journal, clock=clock, retention=Retention()) as client:
+        first = facts(await client.exec(idempotency_key="deploy-1"))
+        for jump in (400 * DAY, 2 * HOUR, -400 * DAY):
+            clock.now += jump
+            await client.service._runner.reaper.purge()  # pyright: ignore[reportPrivateUsage]
+            again = facts(await client.exec(idempotency_key="deploy-1"))
+            assert again["exec_id"] == first["exec_id"]
+    assert starts(scripted) == 1
+    journal.close()
 
 
 def test_the_oldest_output_makes_room_for_the_newest(kept: Journal, clock: Clock) -> None:
@@ -142,7 +254,9 @@ def test_the_file_gives_its_room_back_and_nothing_dropped_stays_in_it(
 ) -> None:
     result(kept, "DROPPED" * 500_000)
     before = len(on_disk(kept))
-    clock.now += 2 * DAY
+    clock.now += 3 * DAY
+    assert keep_to(kept, clock, Retention(days=1)) == 0, "nobody has read it"
+    clock.now += DAY
     assert purge(kept.database, Retention(days=1), clock.now) == 1
     assert len(on_disk(kept)) < before / 10
     assert b"DROPPED" not in on_disk(kept)
@@ -155,6 +269,7 @@ async def test_a_server_keeps_to_the_limits_and_says_what_it_dropped(
     async with tools(scripted, journal) as client:
         ran = facts(await client.exec())
     later = time.time() + 40 * DAY
+    purge(journal.database, Retention(days=30), later - 2 * HOUR)
     async with (
         running(scripted, journal, lambda: later, retention=Retention(days=30)) as runner,
         anyio.create_task_group() as tasks,

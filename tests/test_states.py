@@ -26,7 +26,7 @@ from hypothesis.stateful import (
 )
 
 from hostup_mcp.execution.database import Database
-from hostup_mcp.execution.journal import Journal, KeyConflict, Repeats
+from hostup_mcp.execution.journal import START_LEASE_SECONDS, Journal, KeyConflict, Repeats
 from hostup_mcp.execution.records import (
     COMES_FROM,
     Completed,
@@ -40,7 +40,7 @@ from hostup_mcp.execution.records import (
     StateName,
     Stream,
 )
-from hostup_mcp.execution.table import GONE_FOR_GOOD
+from hostup_mcp.execution.table import GIVEN_UP, GONE_FOR_GOOD
 
 WINDOW: Final = 50.0
 OVER: Final = ("completed", "not_started", "unknown", "lost")
@@ -62,6 +62,7 @@ class Known:
     command: str
     key: str | None
     created_at: float
+    lease_until: float
     name: StateName = "intended"
     pid: int | None = None
     text: str | None = None
@@ -141,7 +142,7 @@ class Lives(RuleBasedStateMachine):
         self.journals[process].close()
         self.journals[process] = Journal(self.folders[-1] / "journal", lambda: self.now)
 
-    @rule(seconds=st.sampled_from([1.0, WINDOW]))
+    @rule(seconds=st.sampled_from([1.0, WINDOW, START_LEASE_SECONDS]))
     def pass_time(self, seconds: float) -> None:
         self.now += seconds
 
@@ -224,7 +225,9 @@ class Lives(RuleBasedStateMachine):
         for known in self.known.values():
             if key is not None and (known.vps_id, known.key) == (vps_id, key):
                 known.key = None
-        self.known[exec_id] = Known(exec_id, vps_id, command, key, self.now)
+        self.known[exec_id] = Known(
+            exec_id, vps_id, command, key, self.now, self.now + START_LEASE_SECONDS
+        )
 
     def _claim(
         self, vps_id: str, command: str, key: str | None, repeats: Repeats | None
@@ -240,7 +243,7 @@ class Lives(RuleBasedStateMachine):
                 for known in same
                 if known.name not in OVER
                 or (
-                    known.name in ("completed", "lost")
+                    (known.name == "completed" or (known.name == "lost" and known.code != GIVEN_UP))
                     and known.ended_at > since
                     and not known.is_read
                 )
@@ -310,6 +313,7 @@ class Lives(RuleBasedStateMachine):
             return
         known = self._pick(number)
         known.pid, known.code = pid, ""
+        known.lease_until = self.now + START_LEASE_SECONDS
         for other in self.known.values():
             if (
                 other is not known
@@ -364,6 +368,22 @@ class Lives(RuleBasedStateMachine):
         if self._take(process, number, kind, step):
             known = self._pick(number)
             known.code, known.ended_at = code, self.now
+
+    @precondition(lambda self: self.known)
+    @rule(process=processes, number=numbers)
+    def give_up(self, process: str, number: int) -> None:
+        known = self._pick(number)
+
+        def call() -> None:
+            with self._step(process) as journal:
+                record = journal.get(known.exec_id)
+                assert record
+                journal.give_up(record)
+
+        if self._dies(call) or known.name != "running" or known.lease_until >= self.now:
+            return
+        known.step("lost")
+        known.code, known.ended_at = GIVEN_UP, self.now
 
     @precondition(lambda self: self.known)
     @rule(process=processes, number=numbers, keep_raw=st.booleans())

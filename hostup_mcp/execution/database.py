@@ -5,15 +5,17 @@ from __future__ import annotations
 import errno
 import sqlite3
 import threading
+import time
 from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final, Literal
 
-VERSION: Final = 5
+VERSION: Final = 6
 """The format of the tables, which the file holds as its `user_version`."""
 
 _BUSY_SECONDS: Final = 2.0
+_BUSY_AGAIN_SECONDS: Final = 0.01
 _SETTLE_SECONDS: Final = 0.05
 
 # Output is stored as bytes: SQLite text cannot hold a lone surrogate, and a result must not be
@@ -66,6 +68,14 @@ _STEPS: Final[tuple[str, ...]] = (
         WHERE idempotency_key IS NOT NULL
     """,
     "ALTER TABLE executions ADD COLUMN received_at REAL",
+    # What few rows have, and is asked for often, is not looked for behind every output.
+    """
+    ALTER TABLE executions ADD COLUMN found_old_at REAL;
+    CREATE INDEX executions_found_old ON executions (found_old_at)
+        WHERE found_old_at IS NOT NULL;
+    CREATE INDEX executions_unprepared ON executions (created_at)
+        WHERE state = 'completed' AND changes IS NULL AND dropped_at IS NULL
+    """,
 )
 
 Value = str | float | bytes | None
@@ -99,6 +109,22 @@ class JournalBusy(JournalError):
         super().__init__(path, "too much is waiting to be written")
 
 
+class RecordGone(JournalError):
+    """The record of an execution is not in the journal any more, so nothing can be added to it.
+
+    Attributes:
+        code: `record_gone`.
+    """
+
+    code = "record_gone"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "")
+        self.message = f"The record of this execution is no longer in the journal {path}."
+        self.advice = "Check in the VPS what the command did."
+        self.args = (f"{self.message} {self.advice}",)
+
+
 class Database:
     """One SQLite file in WAL mode. Every method raises `JournalError` when the disk refuses.
 
@@ -126,7 +152,7 @@ class Database:
         run = self._connection.execute
         if self._path.stat().st_size == 0:
             run("PRAGMA auto_vacuum = INCREMENTAL")
-        run("PRAGMA journal_mode = WAL")
+        self._use_wal()
         run("PRAGMA synchronous = FULL")
         # What is replaced or dropped may have been a secret.
         run("PRAGMA secure_delete = ON")
@@ -141,6 +167,25 @@ class Database:
         run("COMMIT")
         if version > VERSION:
             raise sqlite3.DatabaseError(f"it was written by a newer version (format {version})")
+
+    def _use_wal(self) -> None:
+        """Turn the file to WAL mode, which several processes may try at its first start at once.
+
+        Each reads the file before it asks to write it, so that SQLite tells all but one that it is
+        busy at once, without regard to the timeout (sqlite.org/c3ref/busy_handler.html: a wait
+        could be a deadlock).
+        """
+        until = time.monotonic() + _BUSY_SECONDS
+        while True:
+            try:
+                self._connection.execute("PRAGMA journal_mode = WAL").close()
+            except sqlite3.OperationalError as error:
+                is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                if not is_busy or time.monotonic() > until:
+                    raise
+                time.sleep(_BUSY_AGAIN_SECONDS)
+            else:
+                return
 
     @property
     def path(self) -> Path:

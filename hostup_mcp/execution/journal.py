@@ -12,7 +12,6 @@ import json
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -31,6 +30,7 @@ from hostup_mcp.execution.records import (
     StateName,
     Stream,
 )
+from hostup_mcp.execution.repeats import OWN, Repeats, earlier_order
 from hostup_mcp.execution.rows import encoded
 from hostup_mcp.execution.table import GIVEN_UP
 
@@ -50,16 +50,6 @@ _GIVEN_UP: Final = (
     "Check in the VPS whether it still runs and what it did.",
 )
 
-_OWN: Final = "principal = ? AND vps_id = ?"
-# A key that was not used before is how a caller says that it knows, and means it. One whose command
-# did not run settles nothing, nor one that was given before the outcome was known to be unknown.
-_OPEN: Final = (
-    "NOT EXISTS (SELECT 1 FROM executions AS later WHERE later.principal = executions.principal"
-    " AND later.vps_id = executions.vps_id AND later.command = executions.command"
-    " AND later.idempotency_key IS NOT NULL AND later.state != 'not_started'"
-    " AND later.created_at >= executions.finished_at AND later.rowid > executions.rowid)"
-)
-
 
 class KeyConflict(Exception):
     """The idempotency key belongs to another command on this VPS.
@@ -71,22 +61,6 @@ class KeyConflict(Exception):
     def __init__(self, other: Execution) -> None:
         super().__init__(other.exec_id)
         self.execution = other
-
-
-@dataclass(frozen=True, slots=True)
-class Repeats:
-    """When a command that was ordered before stands in place of a new one.
-
-    One of which it is not known whether it ran is in the way whatever this says.
-
-    Attributes:
-        seconds: how old the end of the earlier one may be; 0 for no repeats.
-        reap_seconds: how old an earlier one that runs may be, unless somebody is asking for its
-            result: after that its pid may be another command's.
-    """
-
-    seconds: float = 900.0
-    reap_seconds: float = 86_400.0
 
 
 class Journal(JournalReader):
@@ -151,7 +125,7 @@ class Journal(JournalReader):
         with self._db.writing():
             if key is not None:
                 earlier = self._table.select(
-                    f"{_OWN} AND idempotency_key = ?", principal, vps_id, key
+                    f"{OWN} AND idempotency_key = ?", principal, vps_id, key
                 )
                 if earlier is not None and earlier.command != command:
                     raise KeyConflict(earlier)
@@ -160,40 +134,16 @@ class Journal(JournalReader):
                 # What certainly did not run gives its key to the next try.
                 self._db.execute(
                     "UPDATE executions SET idempotency_key = NULL"  # noqa: S608
-                    f" WHERE {_OWN} AND idempotency_key = ?",
+                    f" WHERE {OWN} AND idempotency_key = ?",
                     (principal, vps_id, key),
                 )
             else:
-                found = self._earlier(principal, vps_id, command, repeats)
+                found = earlier_order(self._table, principal, vps_id, command, repeats, now)
                 if found is not None:
                     return found
             record = self._new(vps_id, command, policy, principal, now, now + START_LEASE_SECONDS)
             self._table.insert(record, "intended", key)
         return Intent(record, "new")
-
-    def _earlier(
-        self, principal: str, vps_id: str, command: str, repeats: Repeats | None
-    ) -> Intent | None:
-        """What an order without a key meets: a repeat, or an earlier outcome nobody knows."""
-        same = f"{_OWN} AND command = ? AND command != ''"
-        newest = "ORDER BY created_at DESC, rowid DESC"
-        if repeats is not None and repeats.seconds > 0:
-            now = self._clock()
-            # An old one that is only intended or sent counts: looking at it says what became of it.
-            untold = self._table.select(
-                f"{same} AND (state IN ('intended', 'sent') OR"
-                " (state = 'running' AND (created_at > ? OR lease_until > ?)) OR"
-                " (state IN ('completed', 'lost') AND finished_at > ? AND read_at IS NULL"
-                f" AND ifnull(error_code, '') != '{GIVEN_UP}')) {newest}",
-                principal, vps_id, command, now - repeats.reap_seconds, now, now - repeats.seconds,
-            )  # fmt: skip
-            if untold is not None:
-                return Intent(untold, "repeat")
-        # However old it is: nothing but an order that was made knowing of it settles the doubt.
-        doubtful = self._table.select(
-            f"{same} AND state = 'unknown' AND {_OPEN} {newest}", principal, vps_id, command
-        )
-        return None if doubtful is None else Intent(doubtful, "unclear")
 
     def foreign(
         self, vps_id: str, pid: int, lease_seconds: float, principal: str = LOCAL

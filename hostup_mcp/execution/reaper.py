@@ -89,7 +89,7 @@ class Reaper:
         """Look once. Raises `JournalError`."""
         await self._take_up()
         await self._prepare()
-        await self._purge()
+        await self.purge()
         await self._recorder.once(self._journal.database.settle_if_owed)
 
     async def _take_up(self) -> None:
@@ -125,9 +125,12 @@ class Reaper:
             and (execution.owner == current_owner() or has_gone(execution, self._clock()))
         ][:_AT_ONCE]
 
-    async def _purge(self) -> None:
+    async def purge(self) -> None:
+        """Drop what is beyond the limits, once an hour. Raises `JournalError`."""
         now = self._clock()
-        if self._retention is None or now < self._purge_at:
+        # Also after a clock that was ahead has been put right.
+        is_soon = self._purge_at - _PURGE_AGAIN_SECONDS <= now < self._purge_at
+        if self._retention is None or is_soon:
             return
         self._purge_at = now + _PURGE_AGAIN_SECONDS
         dropped = await self._recorder.once(

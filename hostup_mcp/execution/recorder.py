@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 import anyio
 import anyio.to_thread
 
-from hostup_mcp.execution.database import JournalBusy, JournalError
+from hostup_mcp.execution.database import JournalBusy, JournalError, RecordGone
 from hostup_mcp.execution.faults import Fault
 from hostup_mcp.execution.job import Job
 from hostup_mcp.execution.journal import Journal
@@ -48,10 +48,16 @@ class Recorder:
         raise JournalBusy(self._journal.path)
 
     async def insist(self, job: Job, write: Callable[[], Execution]) -> None:
-        """Put it on disk, however long the disk refuses; callers see the problem meanwhile."""
+        """Put it on disk, however long the disk refuses; callers see the problem meanwhile.
+
+        Only where the record itself is gone, that stays the problem and nothing is written.
+        """
         while True:
             try:
                 job.execution = await self.once(write)
+            except RecordGone as error:
+                job.problem = Fault.of(error)
+                return
             except JournalError as error:
                 job.problem = Fault.of(error)
                 await anyio.sleep(_AGAIN_SECONDS)

@@ -118,7 +118,7 @@ class Starter:
             pause = _pause(error)
             in_time = pause is not None and anyio.current_time() + pause < until
             if pause is None or not in_time or unreachable >= _UNREACHABLE_TRIES or job.is_deserted:
-                await self._give_up(job, error)
+                await self._give_up(job, error, command)
                 return
             if isinstance(job.execution.state, Sent):
                 unsent = partial(self._journal.mark_unsent, job.execution)
@@ -171,9 +171,9 @@ class Starter:
             mark_running = partial(self._journal.mark_running, job.execution, started.pid)
             await self._recorder.insist(job, mark_running)
 
-    async def _give_up(self, job: Job, error: HostUpError) -> None:
+    async def _give_up(self, job: Job, error: HostUpError, command: ApprovedCommand) -> None:
         if isinstance(job.execution.state, Sent):
-            kind, fault = of_start(error)
+            kind, fault = of_start(error, command.sent)
         else:
             kind, fault = "not_started", Fault.of(error)
         await self._recorder.end(job, kind, fault)

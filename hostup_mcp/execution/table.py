@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from hostup_mcp.execution.database import Database, JournalError, Value
+from hostup_mcp.execution.database import Database, RecordGone, Value
 from hostup_mcp.execution.records import COMES_FROM, Execution, Sent, StateName
 from hostup_mcp.execution.rows import COLUMNS, RESULT_COLUMNS, execution
 
@@ -108,10 +108,10 @@ class Table:
         return self.select("exec_id = ?", exec_id)
 
     def reread(self, record: Execution) -> Execution:
-        """The same execution as it is on disk now."""
+        """The same execution as it is on disk now. Raises `RecordGone`."""
         found = self.get(record.exec_id)
         if found is None:
-            raise JournalError(self._db.path, "a record is gone")
+            raise RecordGone(self._db.path)
         return found
 
     def select(self, condition: str, *values: Value) -> Execution | None:
