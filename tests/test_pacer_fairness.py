@@ -160,6 +160,28 @@ def test_a_vps_that_hangs_has_few_requests_under_way_and_is_overtaken() -> None:
     simulate(main)
 
 
+def test_room_goes_at_once_to_who_may_use_it() -> None:
+    async def main() -> None:
+        pacer = paced(most_in_flight=5)
+        await answered(pacer)
+
+        async def brief() -> None:
+            async with pacer.turn():
+                await anyio.sleep(1)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(4):
+                tasks.start_soon(hang, pacer, "vps_bad")
+            tasks.start_soon(brief)
+            await anyio.sleep(0.5)
+            tasks.start_soon(hang, pacer, "vps_bad")
+            await anyio.lowlevel.checkpoint()
+            assert await answered(pacer, "vps_good") == 0.5, "the brief one's, before any is hung"
+            tasks.cancel_scope.cancel()
+
+    simulate(main)
+
+
 def test_many_vpss_that_hang_leave_room_up_to_a_bound() -> None:
     async def main() -> None:
         pacer = paced(rate=1000, burst=1000, most_hung=70)
