@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import anyio
 import pytest
 from pydantic import SecretStr
 
@@ -11,8 +12,8 @@ from hostup_mcp.hostup.errors import RateLimited, ServerFailure
 from hostup_mcp.hostup.http import HttpTransport, Timeouts
 from hostup_mcp.hostup.pacer import Pacer, Turn
 from hostup_mcp.hostup.pacing import RateLimit
-from tests.runner_harness import KEY
-from tests.scripted_api import ScriptedApi, json_answer, problem
+from tests.runner_harness import KEY, wait_until
+from tests.scripted_api import Answer, ScriptedApi, json_answer, problem
 
 
 class Noting(Pacer):
@@ -85,4 +86,57 @@ async def test_a_state_is_a_state_also_of_a_command_that_did_not_succeed(
     scripted.always(json_answer(document))
     client = client_of(scripted, Pacer())
     assert (await client.get_command("vps_1", 7)).exited is exited
+    await client.aclose()
+
+
+async def test_a_vps_that_hangs_holds_up_no_other(scripted: ScriptedApi) -> None:
+    hanging = Answer(200, b'{"exited": false}', delay=60)
+    well = json_answer({"data": []})
+    scripted.script = lambda request: hanging if "bad" in request.path else well
+    client = client_of(scripted, Pacer())
+    await client.get_status("vps_good")
+    async with anyio.create_task_group() as tasks:
+        for pid in range(1, 30):
+            tasks.start_soon(client.get_command, "vps_bad", pid)
+        tasks.start_soon(client.get_status, "vps_bad")
+        tasks.start_soon(client.get_availability, "vps_bad")
+        tasks.start_soon(client.start_command, "vps_bad", "uptime")
+        await wait_until(lambda: sum("bad" in it.path for it in scripted.received) == 4)
+        with anyio.fail_after(10):
+            await client.get_status("vps_good")
+            await client.start_command("vps_good", "uptime")
+            await client.list_vps()
+        assert sum("bad" in it.path for it in scripted.received) == 4
+        tasks.cancel_scope.cancel()
+    await client.aclose()
+
+
+async def test_large_results_that_wait_for_their_place_hold_up_nobody(
+    scripted: ScriptedApi,
+) -> None:
+    """The place may be held by a result that waits for a start on the same VPS."""
+    large = json_answer({"exited": True, "stdout": "x" * (2 * 1024 * 1024)})
+    scripted.script = lambda request: large if "pid=" in request.path else json_answer({"pid": 99})
+    client = client_of(scripted, Pacer())
+    waiting: list[int] = []
+    place = anyio.Event()
+    read: list[int] = []
+
+    async def poll(pid: int) -> None:
+        async def wait() -> None:
+            waiting.append(pid)
+            await place.wait()
+
+        state = await client.get_command("vps_1", pid, wait)
+        read.append(len(state.stdout))
+
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tasks:
+            for pid in range(1, 7):
+                tasks.start_soon(poll, pid)
+            await wait_until(lambda: len(waiting) == 6)
+            assert (await client.start_command("vps_1", "uptime")).pid == 99
+            assert not read
+            place.set()
+    assert read == [2 * 1024 * 1024] * 6
     await client.aclose()

@@ -122,18 +122,19 @@ class HostUpClient:
 
     async def get_vps(self, vps_id: str) -> Vps:
         """`GET /api/v2/vps/{id}` (scope `read:vm`; page get-v2-vps-id)."""
-        return await self._send(Vps, _LOOK_UP, "GET", _path(vps_id))
+        return await self._send(Vps, _LOOK_UP, "GET", _path(vps_id), vps_id)
 
     async def get_status(self, vps_id: str) -> VpsStatus:
         """`GET /api/v2/vps/{id}/status` (scope `read:vm`; page get-v2-vps-id-status)."""
-        return await self._send(VpsStatus, _STATUS, "GET", _path(vps_id, "/status"))
+        return await self._send(VpsStatus, _STATUS, "GET", _path(vps_id, "/status"), vps_id)
 
     async def get_availability(self, vps_id: str) -> AgentAvailability:
         """`GET /api/v2/vps/{id}/agent/exec` without `pid` (scope `read:vm`).
 
         Page get-v2-vps-id-agent-exec: run commands only while `available` is true.
         """
-        return await self._send(AgentAvailability, _PROBE, "GET", _path(vps_id, "/agent/exec"))
+        path = _path(vps_id, "/agent/exec")
+        return await self._send(AgentAvailability, _PROBE, "GET", path, vps_id)
 
     async def get_command(
         self, vps_id: str, pid: int, when_large: Callable[[], Awaitable[None]] | None = None
@@ -157,6 +158,7 @@ class HostUpClient:
             _RESULT,
             "GET",
             path,
+            vps_id,
             query=query,
             max_bytes=MAX_RESULT_BYTES,
             when_large=when_large,
@@ -185,7 +187,7 @@ class HostUpClient:
         body = CommandRequest(command=command).model_dump()
         path = _path(vps_id, "/agent/exec")
         return await self._send(
-            StartedCommand, _START, "POST", path, json_body=body, when_turn=when_turn
+            StartedCommand, _START, "POST", path, vps_id, json_body=body, when_turn=when_turn
         )
 
     async def _send(
@@ -194,6 +196,7 @@ class HostUpClient:
         need: _Need,
         method: str,
         path: str,
+        vps_id: str = "",
         *,
         query: Sequence[tuple[str, str]] = (),
         json_body: Mapping[str, str] | None = None,
@@ -208,7 +211,13 @@ class HostUpClient:
                 "made at https://cloud.hostup.se/api-management.",
             )
         key = self._api_key.get_secret_value()
-        async with self._pacer.turn() as turn:
+        async with self._pacer.turn(vps_id) as turn:
+
+            async def pause() -> None:
+                self._pacer.make_room(turn)
+                if when_large is not None:
+                    await when_large()
+
             if when_turn is not None:
                 await when_turn()
             try:
@@ -219,7 +228,7 @@ class HostUpClient:
                     query=query,
                     json_body=json_body,
                     max_bytes=max_bytes,
-                    when_large=when_large,
+                    when_large=pause,
                 )
             except ReplyTooLarge as error:
                 self._pacer.learn(turn, UNTOLD, error.status)

@@ -7,8 +7,8 @@ the pace is modest. Other processes may spend of the same budget, so a little is
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections import Counter, deque
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -29,6 +29,8 @@ _MARGIN_SECONDS: Final = 0.1
 _SAME_WINDOW_SECONDS: Final = 1.0
 _SCOUT_SECONDS: Final = 1.0
 """How long the others wait for the reply of the first, which may tell what is left."""
+_HUNG_SECONDS: Final = 2.0
+"""A request without a reply for so long tells nothing of how much HostUp can take."""
 _RESERVE_SHARE: Final = 0.02
 _BACKOFF_SECONDS: Final = (1.0, 60.0)
 _JITTER_SHARE: Final = 0.1
@@ -45,11 +47,13 @@ class Turn:
         number: turns are numbered from 1 in the order they are given.
         ended_before: how many turns had ended when this one began.
         began: when, by the pacer's clock.
+        name: of which VPS the request is; empty if of none.
     """
 
     number: int
     ended_before: int
     began: float
+    name: str = ""
 
 
 @dataclass(slots=True)
@@ -72,7 +76,13 @@ class _Window:
 
 @dataclass(eq=False, slots=True)
 class _Waiter:
+    name: str
     awake: anyio.Event = field(default_factory=anyio.Event)
+
+
+def _room(recent: Sequence[Turn], most: int) -> float:
+    """When fewer than `most` of these, oldest first, will be recent; long ago if they are."""
+    return float("-inf") if len(recent) < most else recent[-most].began + _HUNG_SECONDS
 
 
 def _utc_now() -> datetime:
@@ -88,7 +98,9 @@ class Pacer:
     nobody sends for the time that HostUp asks for.
 
     A command waits for one request at a time, so that first come, first served is fair among
-    commands. A request that is cancelled while it waits leaves no gap.
+    commands. A VPS whose requests hang holds up no other: of each only a few are under way, those
+    behind may overtake it, and what is under way for long no longer counts. A request that is
+    cancelled while it waits leaves no gap.
     """
 
     def __init__(
@@ -98,6 +110,8 @@ class Pacer:
         rate: float = 9.5,
         first_in_flight: int = 8,
         most_in_flight: int = 50,
+        most_of_one: int = 4,
+        most_hung: int = 200,
         longest: float = 900.0,
         clock: Callable[[], float] = anyio.current_time,
         now: Callable[[], datetime] = _utc_now,
@@ -108,8 +122,11 @@ class Pacer:
         Args:
             burst: requests sent at once while no limit is known.
             rate: requests a second after that.
-            first_in_flight: requests without a reply while nothing is known.
-            most_in_flight: the same later; less than the connections of the HTTP pool.
+            first_in_flight: requests without a reply while nothing is known. One that is out
+                for 2 s does not count.
+            most_in_flight: the same later.
+            most_of_one: requests of one VPS without a reply, however long they are out.
+            most_hung: requests of all without a reply, however long they are out.
             longest: for how long a `Retry-After` is obeyed at the most, in seconds.
             clock: seconds that only grow, of the event loop that waits.
             now: the wall clock, for `X-RateLimit-Reset`; it may be wrong, and may jump.
@@ -119,12 +136,15 @@ class Pacer:
         self._rate = rate
         self._first_in_flight = first_in_flight
         self._most_in_flight = most_in_flight
+        self._most_of_one = most_of_one
+        self._most_hung = most_hung
         self._longest = longest
         self._clock = clock
         self._now = now
         self._dice = dice or Random()  # noqa: S311 - jitter is no secret
         self._waiters: deque[_Waiter] = deque()
-        self._out: set[int] = set()
+        self._out: dict[int, Turn] = {}
+        self._out_of: Counter[str] = Counter()
         self._begun = 0
         self._ended = 0
         self._tokens = float(burst)
@@ -147,16 +167,31 @@ class Pacer:
         return max(0.0, self._opens(now) - now)
 
     @asynccontextmanager
-    async def turn(self) -> AsyncGenerator[Turn]:
-        """Wait for a turn, and hold it while the block sends one request and reads the reply."""
-        turn = await self._take()
+    async def turn(self, name: str = "") -> AsyncGenerator[Turn]:
+        """Wait for a turn, and hold it while the block sends one request and reads the reply.
+
+        Args:
+            name: the VPS that the request is of; empty if of none.
+        """
+        turn = await self._take(name)
         try:
             yield turn
         finally:
-            self._out.discard(turn.number)
+            self.make_room(turn)
             self._ended += 1
             if self._scout is turn:
                 self._scout = None  # it told nothing, so the next one goes first
+            self._wake()
+
+    def make_room(self, turn: Turn) -> None:
+        """Let a request count as under way no more, whose reply has begun and is not read on now.
+
+        It may be read on when another request has ended, which must not wait for this one.
+        """
+        if self._out.pop(turn.number, None) is not None:
+            self._out_of[turn.name] -= 1
+            if not self._out_of[turn.name]:
+                del self._out_of[turn.name]
             self._wake()
 
     def learn(self, turn: Turn, rate_limit: RateLimit, status: int) -> None:
@@ -181,41 +216,52 @@ class Pacer:
 
     # ------------------------------------------------------------------ the queue
 
-    async def _take(self) -> Turn:
-        waiter = _Waiter()
+    async def _take(self, name: str) -> Turn:
+        waiter = _Waiter(name)
         self._waiters.append(waiter)
         try:
             while True:
                 waiter.awake = anyio.Event()
                 delay = float("inf")
-                if self._waiters[0] is waiter and self._has_room():
+                if self._next() is waiter:
                     now = self._clock()
-                    delay = self._opens(now) - now
+                    delay = max(self._opens(now), self._has_room(now)) - now
                     if delay < _MOMENT:
-                        return self._give(now)
+                        return self._give(now, name)
                 with anyio.move_on_after(min(delay, _HOUR)):
                     await waiter.awake.wait()
         finally:
             self._waiters.remove(waiter)
             self._wake()
 
+    def _next(self) -> _Waiter | None:
+        """The first in the queue whose VPS has few enough requests under way."""
+        most = self._most_of_one
+        return next((w for w in self._waiters if not w.name or self._out_of[w.name] < most), None)
+
     def _wake(self) -> None:
-        """What the first in the queue waits for may have changed."""
-        if self._waiters:
-            self._waiters[0].awake.set()
+        """What the next one waits for may have changed, and who that is."""
+        waiter = self._next()
+        if waiter is not None:
+            waiter.awake.set()
 
-    def _has_room(self) -> bool:
-        if len(self._out) >= self._most_in_flight:
-            return False
-        if self._window is not None or self._scout is None:
-            return True
-        unanswered = sum(number >= self._scout.number for number in self._out)
-        return unanswered < self._first_in_flight
+    def _has_room(self, now: float) -> float:
+        """When one more may be under way: now, later, or never without a reply."""
+        if len(self._out) >= self._most_hung:
+            return float("inf")
+        recent = [turn for turn in self._out.values() if 0 <= now - turn.began < _HUNG_SECONDS]
+        room = _room(recent, self._most_in_flight)
+        if self._window is None and self._scout is not None:
+            first = self._scout.number
+            unanswered = [turn for turn in recent if turn.number >= first]
+            room = max(room, _room(unanswered, self._first_in_flight))
+        return room
 
-    def _give(self, now: float) -> Turn:
+    def _give(self, now: float, name: str) -> Turn:
         self._begun += 1
-        turn = Turn(self._begun, self._ended, now)
-        self._out.add(turn.number)
+        turn = Turn(self._begun, self._ended, now, name)
+        self._out[turn.number] = turn
+        self._out_of[name] += 1
         self._last_turn = now
         self._fill(now)
         self._tokens = max(0.0, self._tokens - 1)
