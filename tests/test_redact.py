@@ -423,6 +423,10 @@ def test_the_own_key_is_found_wherever_it_stands(before: str, key: str, after: s
         base64.urlsafe_b64encode(raw).decode(),
         raw.hex(),
         raw.hex().upper(),
+        raw.hex(" "),
+        raw.hex(":"),
+        raw.hex(" ", 2),
+        key.replace("_", r"\_"),
     ]
     for form in forms:
         found = redact(clean(before).text + form + clean(after).text, key)

@@ -21,8 +21,8 @@ OWN_KEY: Final = "hostup-key"
 
 # A shorter one would be found in ordinary words.
 _KEY_MIN: Final = 8
-# By a shell's backslash, or by what wraps long lines.
-_LINE_BREAK: Final = r"(?:\\?\r?\n[ \t]*)?"
+# By a shell's backslash, or by what wraps long lines; or a character that was escaped.
+_LINE_BREAK: Final = r"\\?(?:\r?\n[ \t]*)?"
 # In the two alphabets of base64.
 _BASE64_SIGNS: Final = {"+": "[+-]", "/": "[/_]"}
 # Room for the state machines of large patterns: with too little, RE2 is right but slow.
@@ -115,7 +115,8 @@ def _own_key(secret: str) -> str:
     """A pattern for the key in all the forms it may have been written in."""
     raw = secret.encode("utf-8", "replace")
     forms = [_over_lines(_percent_or_plain(character) for character in secret)]
-    forms.append(f"(?i:{_over_lines(raw.hex())})")
+    digits = f"[ :]?{_LINE_BREAK}".join(_over_lines(f"{byte:02x}") for byte in raw)
+    forms.append(f"(?i:{digits})")
     for before in range(3):
         encoded = base64.b64encode(bytes(before) + raw).decode()
         # Only the characters that the neighbours of the key have no part in.
