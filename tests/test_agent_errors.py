@@ -221,7 +221,7 @@ def test_a_fault_of_the_start_is_told_as_not_run_only_where_that_is_certain(
 
 
 LOST = {
-    "400 with errors[]", "404", "500", "empty", "HTML", "truncated JSON", "wrong types",
+    "400 with errors[]", "404", "500", "empty", "truncated JSON", "wrong types",
     "an array",
 }  # fmt: skip
 

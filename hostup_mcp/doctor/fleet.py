@@ -144,7 +144,7 @@ async def _command_fault(client: HostUpClient, vps_id: str, found: _Found) -> Fa
     except Forbidden as error:
         found.scope = error
     except ApiError as error:
-        if error.api_code and error.status not in _BEFORE_SCOPES:
+        if error.status == 200 or (error.api_code and error.status not in _BEFORE_SCOPES):
             found.scope = "there"
         return recognised(error.detail)
     except HostUpError:

@@ -14,7 +14,7 @@ from typing import Final
 
 from hostup_mcp.execution.database import JournalError
 from hostup_mcp.execution.records import EndKind
-from hostup_mcp.hostup.errors import ApiError, HostUpError, MalformedReply, ReplyTooLarge
+from hostup_mcp.hostup.errors import ApiError, HostUpError, MalformedReply, PageReply, ReplyTooLarge
 
 CHECK_BEFORE_REPEAT: Final = (
     "Check whether it ran, for example by what it changes; to run it again nonetheless, give a new "
@@ -177,11 +177,11 @@ def denies(error: HostUpError) -> bool:
     What it answers for a pid that is unknown or was read already is not documented, so an error
     document with one of these statuses counts, a 500 too, and so does `success: false`; so does a
     reply that was received and cannot be read, since the agent has given its result away with it.
-    What comes without HostUp's error document does not count, however long, nor does a guest that
-    is frozen or was told not to run commands, which keeps its results.
+    What comes without HostUp's error document does not count, however long, nor does a page of a
+    proxy's, nor a guest that is frozen or was told not to run commands, which keeps its results.
     """
     if isinstance(error, MalformedReply | ReplyTooLarge):
-        return True
+        return not isinstance(error, PageReply)
     if not isinstance(error, ApiError) or recognised(error.detail) in (GUEST_FROZEN, EXEC_DISABLED):
         return False
     if error.status == 200:  # it says `success: false`

@@ -35,7 +35,7 @@ from hostup_mcp.execution.schedule import Schedule
 from hostup_mcp.execution.starting import StartsUnderWay
 from hostup_mcp.hostup.agent import CommandState
 from hostup_mcp.hostup.client import HostUpClient
-from hostup_mcp.hostup.errors import ApiError, HostUpError, MalformedReply, RateLimited
+from hostup_mcp.hostup.errors import ApiError, HostUpError, MalformedReply, PageReply, RateLimited
 
 _RATE_LIMIT_SECONDS: Final = 5.0
 _WATCH_SECONDS: Final = (0.1, 2.0)
@@ -196,8 +196,11 @@ class Poller:
                 return await self._failed(turn, error)
             job.problem = None
             turn.denied_since, turn.reply_was_lost, turn.was_unreadable = None, False, False
-            if await self._take(turn, state):
-                return None
+            starts = self._under_way.now(job.execution.vps_id)
+            await self._take(turn, state, is_contested=bool(starts))
+        if state.exited:
+            await self._settle(job, starts)
+            return None
         job.answer()
         return 0.0
 
@@ -207,8 +210,9 @@ class Poller:
         if isinstance(job.execution.state, Ended):
             return None  # taken for lost before, and not found again
         is_denial = denies(error)
-        turn.was_unreadable |= isinstance(error, MalformedReply)
-        turn.reply_was_lost |= error.transient and not error.nothing_ran and not is_denial
+        turn.was_unreadable |= is_denial and isinstance(error, MalformedReply)
+        if not isinstance(error, PageReply):
+            turn.reply_was_lost |= error.transient and not error.nothing_ran and not is_denial
         if is_denial:
             now = anyio.current_time()
             turn.denied_since = now if turn.denied_since is None else turn.denied_since
@@ -228,18 +232,15 @@ class Poller:
         job.answer()
         return pause
 
-    async def _take(self, turn: _Turn, state: CommandState) -> bool:
-        """HostUp knows the command: put what it says on disk. True: that was its end."""
+    async def _take(self, turn: _Turn, state: CommandState, *, is_contested: bool) -> None:
+        """HostUp knows the command: put what it says on disk."""
         job = turn.job
         job.is_confirmed = True
         if state.exited:
-            starts = self._under_way.now(job.execution.vps_id)
-            await self._recorder.complete(job, state, is_contested=bool(starts))
-            await self._settle(job, starts)
+            await self._recorder.complete(job, state, is_contested=is_contested)
         elif isinstance(job.execution.state, Ended):  # taken for lost, and here after all
             again = partial(self._journal.mark_running, job.execution, turn.pid)
             await self._recorder.insist(job, again)
-        return state.exited
 
     async def _settle(self, job: Job, starts: frozenset[int] = frozenset()) -> None:
         """Wait until it is known whose a result on disk is: a start may be given its pid.

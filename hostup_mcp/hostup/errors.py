@@ -101,6 +101,10 @@ class MalformedReply(ReplyError):
     transient = True
 
 
+class PageReply(MalformedReply):
+    """A success status with an HTML page: something between us and HostUp answered in its place."""
+
+
 class ReplyTooLarge(ReplyError):
     """The body is larger than we read."""
 

@@ -20,6 +20,7 @@ from hostup_mcp.hostup.errors import (
     InvalidRequest,
     MalformedReply,
     NotFound,
+    PageReply,
     RateLimited,
     Redirected,
     ReplyError,
@@ -32,6 +33,7 @@ from hostup_mcp.hostup.models import Problem
 from hostup_mcp.hostup.pacing import RateLimit, parse_rate_limit
 
 _REDACTED = "[redacted]"
+_PAGE = "it is an HTML page, not JSON"
 _QUOTED_MAX = 300
 # A shorter key is no secret, and would tear holes into ordinary text.
 _SECRET_MIN = 8
@@ -76,9 +78,8 @@ def read(
         told = rate_limit or parse_rate_limit(reply.headers, now)
         raise _error(reply, document, fault, need, told)
     if fault:
-        raise MalformedReply(
-            f"HostUp's reply cannot be read: {fault}.", _NOT_HOSTUP, status=reply.status
-        )
+        kind = PageReply if fault == _PAGE else MalformedReply
+        raise kind(f"HostUp's reply cannot be read: {fault}.", _NOT_HOSTUP, status=reply.status)
     if not isinstance(document, dict):
         raise MalformedReply(
             "HostUp's reply cannot be read: the JSON is not an object.",
@@ -126,7 +127,7 @@ def _parse(body: bytes, secret: str) -> tuple[JsonValue, str]:
         pass
     start = text.lstrip()[:1]
     if start == "<":
-        return None, "it is an HTML page, not JSON"
+        return None, _PAGE
     if start in ("{", "["):
         return None, "the JSON is cut off or broken"
     return None, "it is not JSON"
