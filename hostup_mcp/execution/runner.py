@@ -48,7 +48,7 @@ from hostup_mcp.execution.records import (
 from hostup_mcp.execution.retention import Retention
 from hostup_mcp.execution.schedule import Schedule
 from hostup_mcp.execution.starting import Starter, StartsUnderWay
-from hostup_mcp.execution.table import GONE_FOR_GOOD
+from hostup_mcp.execution.table import GIVEN_UP, GONE_FOR_GOOD
 from hostup_mcp.hostup.client import HostUpClient
 from hostup_mcp.hostup.errors import HostUpError
 from hostup_mcp.policy.judge import ApprovedCommand
@@ -314,6 +314,8 @@ class Runner:
         state = execution.state
         if not isinstance(state, Ended) or state.kind != "lost" or state.code in GONE_FOR_GOOD:
             return False
+        if state.code == GIVEN_UP:  # nobody has asked since; now somebody does
+            return True
         return self._clock() - state.ended_at < _LOST_IS_ASKED_AGAIN_SECONDS
 
     def _drive(self, job: Job, begin: _Begin | None) -> Job:

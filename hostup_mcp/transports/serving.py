@@ -121,7 +121,7 @@ def _runner(settings: Settings, client: HostUpClient, journal: Journal, tasks: T
             start=execution.start_retry_seconds,
             reap=execution.reap_seconds,
         ),
-        repeats=Repeats(execution.repeat_window_seconds),
+        repeats=Repeats(execution.repeat_window_seconds, execution.reap_seconds),
         retention=Retention(settings.state.keep_days, settings.state.keep_mebibytes),
         secret=key.get_secret_value() if key else "",
         keep_raw=settings.output.keep_raw,
