@@ -15,6 +15,7 @@ from hostup_mcp.execution.database import JournalError
 from hostup_mcp.execution.inspection import JournalState, inspect
 from hostup_mcp.policy.lint import lint
 from hostup_mcp.policy.policies import Policies
+from hostup_mcp.transports.tokens import TOKEN_FILE
 
 _SECONDS: Final = 10.0
 _INTEGRITY_SECONDS: Final = 5.0
@@ -25,11 +26,11 @@ _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 def local_checks(settings: Settings, policies: Policies) -> list[Check]:
     """All of them, each ended within ten seconds."""
     state = settings.state
-    journal, token = state.path / "journal.sqlite3", state.path / "http-token"
+    journal = state.path / "journal.sqlite3"
     made = [
         _bounded("policy", lambda: _policy(policies)),
         _bounded("journal", lambda: _journal(journal, state.keep_mebibytes)),
-        _bounded("http_token", lambda: _http_token(token)),
+        _bounded("http_token", lambda: _http_token(settings)),
     ]
     if settings.hostup.api_key_file is not None:
         key_file = Path(settings.hostup.api_key_file)
@@ -85,7 +86,12 @@ def _described(state: JournalState, keep_mebibytes: float) -> str:
     return f"{condition}, {size}; {state.unfinished} commands without a result yet"
 
 
-def _http_token(path: Path) -> Check:
+def _http_token(settings: Settings) -> Check:
+    if settings.http.token is not None:
+        return Check("http_token", "ok", "Set by HOSTUP_MCP_HTTP_TOKEN or http.token.")
+    if settings.http.token_file is not None:
+        return _private("http_token", Path(settings.http.token_file))
+    path = settings.state.path / TOKEN_FILE
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):

@@ -17,9 +17,10 @@ from mcp.server.auth.provider import AccessToken
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from hostup_mcp.execution.records import LOCAL
 from hostup_mcp.hostup.origin import is_loopback
 from hostup_mcp.transports.http_errors import error_response
-from hostup_mcp.transports.tokens import LOCAL, Tokens
+from hostup_mcp.transports.tokens import Tokens
 
 _HOST: Final = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?")
 _TOKEN_NAMES: Final = frozenset({"access_token", "token", "api_key", "apikey", "key"})

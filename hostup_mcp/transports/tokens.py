@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from hostup_mcp.execution.records import LOCAL
 from hostup_mcp.http_settings import HttpSettings
 from hostup_mcp.transports.errors import ServeError
 
-LOCAL: Final = "local"
-"""The principal of stdio and of a Unix socket: whoever may run as this user."""
-
-_FILE: Final = "http-token"
+TOKEN_FILE: Final = "http-token"  # noqa: S105 - a file name
+"""The file of the token that is made, in the state folder."""
 _FILE_MAX_BYTES: Final = 65_536
 _LEAST_LENGTH: Final = 16
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
@@ -82,7 +81,7 @@ def find_tokens(settings: HttpSettings, state: Path) -> tuple[Tokens, list[str]]
     if settings.token_file is not None:
         path = Path(settings.token_file)
     else:
-        path = state / _FILE
+        path = state / TOKEN_FILE
         _make(path)
     tokens = _read(path)
     return Tokens(tokens, str(path)), [text for _, text in tokens]
@@ -92,7 +91,7 @@ def _make(path: Path) -> None:
     """Make the file, if it is not there, with a new token; whole, or not at all."""
     if path.exists():
         return
-    draft = path.with_name(f"{_FILE}.{secrets.token_hex(8)}")
+    draft = path.with_name(f"{TOKEN_FILE}.{secrets.token_hex(8)}")
     try:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
