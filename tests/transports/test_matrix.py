@@ -1,0 +1,39 @@
+"""Each transport in each revision of MCP, in each situation, with the official client.
+
+A cell that is not in the revision's text is in `OUTSIDE`; what a revision cannot do at all is in
+`CANNOT`, and refused in good form.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import Final
+
+import anyio
+import pytest
+
+from tests.transports.matrix import LONGEST_SECONDS, SITUATIONS, Row, Situation, run_row
+from tests.transports.matrix_client import REVISIONS, TRANSPORTS, Revision, TransportName
+
+ALL: Final = bool(os.environ.get("HOSTUP_TESTS_MATRIX"))
+"""By default every transport has the newest revision of each era; in `.ci/run` all of them."""
+CHOSEN: Final[tuple[Revision, ...]] = REVISIONS if ALL else ("2025-11-25", "2026-07-28")
+ROWS: Final = [(transport, revision) for transport in TRANSPORTS for revision in CHOSEN]
+
+
+@pytest.fixture(scope="module", params=ROWS, ids="-".join)
+def row(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Row:
+    """A row of the matrix, once it has been through all situations."""
+    transport: TransportName
+    revision: Revision
+    transport, revision = request.param
+    return anyio.run(partial(run_row, transport, revision, tmp_path_factory.mktemp("matrix")))
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_cell(row: Row, situation: Situation) -> None:
+    if failure := row.failures.get(situation):
+        raise failure
+    assert row.ended
+    assert row.ended.seconds < LONGEST_SECONDS
