@@ -20,7 +20,7 @@ from mcp import Client
 from mcp.shared.exceptions import MCPError
 
 from hostup_mcp.sandbox.guests import LocalGuest
-from tests.faults.ground import Ground, ground, output, said
+from tests.faults.ground import Ground, ground, output, said, wait_until
 from tests.stdio_client import facts, text
 from tests.transports.http_process import tolerating_anyio
 from tests.transports.matrix_client import (
@@ -34,6 +34,7 @@ from tests.transports.matrix_client import (
     leaving,
     serving,
 )
+from tests.transports.revisions import ABSENT, UNNAMED, refuses_what_is_absent
 
 Situation = Literal[
     "list", "progress", "long", "refusal", "cancel", "disconnect", "sigterm", "restart"
@@ -42,15 +43,6 @@ SITUATIONS: Final[tuple[Situation, ...]] = get_args(Situation)
 VPS: Final = "vps_01transport0matrix0aaaaaaaa"
 LONGEST_SECONDS: Final = 3.0
 _PATIENCE_SECONDS: Final = 40.0
-
-OUTSIDE: Final[Mapping[tuple[TransportName, Revision], str]] = {
-    ("http", "2024-11-05"): "Streamable HTTP came with 2025-03-26",
-    ("uds", "2024-11-05"): "Streamable HTTP came with 2025-03-26",
-    ("sse", "2025-06-18"): "HTTP+SSE was replaced in 2025-03-26; kept for older clients",
-    ("sse", "2025-11-25"): "HTTP+SSE was replaced in 2025-03-26; kept for older clients",
-    ("sse", "2026-07-28"): "HTTP+SSE was replaced in 2025-03-26; kept for older clients",
-}
-"""Rows whose revision has no such transport, and why; they are served, and tested, all the same."""
 
 
 @dataclass(slots=True)
@@ -61,12 +53,14 @@ class Row:
         transport: its name.
         revision: its revision.
         failures: what went wrong, by situation; one that is not there went well.
+        absent: what went wrong with the requests that the revision has not got.
         ended: how the first server ended, once it has.
     """
 
     transport: TransportName
     revision: Revision
     failures: dict[Situation, Exception] = field(default_factory=dict[Situation, Exception])
+    absent: Exception | None = None
     ended: Ended | None = None
 
 
@@ -114,6 +108,10 @@ class _Run:
                 for situation, trial in together.items():
                     tasks.start_soon(self._attempt, situation, trial, client)
                 tasks.start_soon(self._attempt, "disconnect", self._disconnect, server)
+            try:
+                await refuses_what_is_absent(server, client, row.transport, row.revision)
+            except Exception as error:  # noqa: BLE001 - as in `_attempt`
+                row.absent = error
             await self._attempt("sigterm", self._sigterm_in_a_call, client, server)
         async with (
             serving(row.transport, self._here) as server,
@@ -230,14 +228,16 @@ class _Run:
             with suppress(MCPError):
                 answer = await self._order(client, "disconnect", on_progress)
             assert answer is None, answer
+        let_end()
+        handle = self._handles["disconnect"]
+        if self._row.transport != "stdio":
+            # It ends with a server that is there, and nobody to tell; on stdio with neither.
+            await wait_until(lambda: self._here.states()[handle] == "completed")
         async with connected(server, self._row.revision) as client:
-            still = facts(await self._order(client, "disconnect", wait_seconds=0))
-            assert still["status"] == "running"
-            let_end()
             again = await self._order(client, "disconnect")
         found = facts(again)
         assert "not run again" in text(again)
-        assert found["exec_id"] == still["exec_id"] == self._handles["disconnect"]
+        assert found["exec_id"] == handle
         self._check(found, "disconnect")
 
     async def _sigterm_in_a_call(self, client: Client, server: Server) -> None:
@@ -259,17 +259,22 @@ class _Run:
             tasks.start_soon(call)
             await begun.wait()
             self._row.ended = await server.terminate()
-        ended = self._row.ended
-        assert ended.seconds < LONGEST_SECONDS
-        assert ended.code == (143 if self._row.transport == "stdio" else 0), ended.log
+        self._check_end()
         assert answers or self._row.transport == "stdio"
         for answer in answers:
             told = facts(answer)
             assert (told["status"], told["exec_id"]) == ("running", self._handles["sigterm"])
-        assert not [word for word in ("Traceback", " ERROR ") if word in ended.log], ended.log
         self._check_journal()
         # It ends while no server is there.
         let_end()
+
+    def _check_end(self) -> None:
+        """In time, with the documented code, and quietly."""
+        ended = self._row.ended
+        assert ended
+        assert ended.seconds < LONGEST_SECONDS
+        assert ended.code == (143 if self._row.transport == "stdio" else 0), ended.log
+        assert not [word for word in ("Traceback", " ERROR ") if word in ended.log], ended.log
 
     def _check_journal(self) -> None:
         """The file is whole, and says what is so."""
@@ -306,7 +311,7 @@ def table(rows: Sequence[Row]) -> str:
         f"{'transport':<11}{'revision':<13}{'passed':<8}{'SIGTERM to exit':<17}exit code  failed",
     ]
     for row in sorted(rows, key=lambda row: (TRANSPORTS.index(row.transport), row.revision)):
-        mark = "*" if (row.transport, row.revision) in OUTSIDE else ""
+        mark = "*" if (row.transport, row.revision) in UNNAMED else ""
         passed = f"{len(SITUATIONS) - len(row.failures)}/{len(SITUATIONS)}{mark}"
         took = f"{row.ended.seconds:.2f} s" if row.ended else "-"
         code = row.ended.code if row.ended else "-"
@@ -318,21 +323,31 @@ def table(rows: Sequence[Row]) -> str:
     ends = [row.ended.seconds for row in rows if row.ended]
     lines += [
         "",
-        f"cells passed               {passed} of {len(rows) * len(SITUATIONS)}",
-        f"slowest SIGTERM to exit    {max(ends, default=0):.2f} s (at most {LONGEST_SECONDS:g} s)",
+        f"cells passed             {passed} of {len(rows) * len(SITUATIONS)}",
+        f"slowest SIGTERM to exit  {max(ends, default=0):.2f} s (at most {LONGEST_SECONDS:g} s)",
+        f"rows refusing the absent {sum(row.absent is None for row in rows)} of {len(rows)}",
         "",
-        "* not in the revision's text, served all the same:",
-        *(f"  {where} {revision}: {why}" for (where, revision), why in OUTSIDE.items()),
+        "* the revision does not name the transport; it is served all the same:",
+        *(f"  {where} {revision}: {why}" for (where, revision), why in UNNAMED.items()),
+        "",
+        "what cannot be, and the error it gets:",
+        *(
+            f"  {one.method} on {', '.join(one.transports)} in {', '.join(one.revisions)}: "
+            f"{one.code} ({one.why})"
+            for one in ABSENT
+        ),
     ]
     return "\n".join(lines)
 
 
-def told(row: Row) -> str:
-    """The failures of a row with their tracebacks."""
+def failures(row: Row) -> str:
+    """The failures of a row with their tracebacks; empty if there are none."""
+    found: dict[str, Exception] = {**row.failures}
+    if row.absent:
+        found["absent"] = row.absent
     return "".join(
-        f"\n{row.transport} {row.revision} {situation}:\n"
-        + "".join(traceback.format_exception(error))
-        for situation, error in row.failures.items()
+        f"{row.transport} {row.revision} {name}:\n{''.join(traceback.format_exception(error))}\n"
+        for name, error in found.items()
     )
 
 

@@ -9,12 +9,12 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
     asynccontextmanager,
-    contextmanager,
+    nullcontext,
 )
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,6 @@ from mcp import Client, StdioServerParameters
 from mcp.client.sse import sse_client
 from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
-from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from tests.faults.ground import Ground, wait_until
 from tests.transports.http_process import HttpServer
@@ -38,6 +37,8 @@ TransportName = Literal["stdio", "http", "sse", "uds"]
 Revision = Literal["2024-11-05", "2025-06-18", "2025-11-25", "2026-07-28"]
 TRANSPORTS: Final[tuple[TransportName, ...]] = get_args(TransportName)
 REVISIONS: Final[tuple[Revision, ...]] = get_args(Revision)
+MODERN: Final[Revision] = "2026-07-28"
+"""The one revision without a handshake."""
 
 Streams = AbstractAsyncContextManager[Any]
 """What the official client calls a transport."""
@@ -185,20 +186,6 @@ async def serving(transport: TransportName, ground: Ground) -> AsyncGenerator[Se
 # ------------------------------------------------------------------ the client
 
 
-@contextmanager
-def _offering(revision: Revision) -> Generator[None]:
-    """Have the client's handshake offer this revision; it has no option for it.
-
-    The constant is what `ClientSession.initialize` offers, and nothing else. A server that did not
-    agree would answer with another revision, which is what the client then has.
-    """
-    if revision in MODERN_PROTOCOL_VERSIONS:
-        yield
-        return
-    with patch("mcp.client.session.LATEST_HANDSHAKE_VERSION", revision):
-        yield
-
-
 @asynccontextmanager
 async def connected(server: Server, revision: Revision) -> AsyncGenerator[Client]:
     """The official client, with this revision agreed on."""
@@ -206,11 +193,17 @@ async def connected(server: Server, revision: Revision) -> AsyncGenerator[Client
         yield client
 
 
+async def offered(server: Server, revision: Revision) -> str:
+    """Offer this revision in a handshake; the one that was agreed on."""
+    async with _handshake(server.streams(), revision) as client:
+        return client.protocol_version
+
+
 @asynccontextmanager
 async def leaving(
     server: Server, revision: Revision
 ) -> AsyncGenerator[tuple[Client, Callable[[], None]]]:
-    """The same, and what makes its connection end as if its process had been killed.
+    """The same as `connected`, and what ends its connection as if its process had been killed.
 
     The transport is closed while the client knows nothing of it, so that it cancels nothing.
     """
@@ -218,10 +211,14 @@ async def leaving(
     async with anyio.create_task_group() as tasks:
         streams = await tasks.start(_hold, server.streams(), gone)
         try:
-            async with _client(_held(streams), revision) as client:
+            async with _client(nullcontext(streams), revision) as client:
                 yield client, gone.set
         finally:
             gone.set()
+
+
+_offering: Final = anyio.Lock()
+"""One at a time changes what the client offers, since it is changed for all."""
 
 
 async def _hold(streams: Streams, gone: anyio.Event, *, task_status: TaskStatus[Any]) -> None:
@@ -231,17 +228,25 @@ async def _hold(streams: Streams, gone: anyio.Event, *, task_status: TaskStatus[
 
 
 @asynccontextmanager
-async def _held(streams: Any) -> AsyncGenerator[Any]:
-    yield streams
+async def _client(streams: Streams, revision: Revision) -> AsyncGenerator[Client]:
+    connecting = (
+        Client(streams, mode="auto") if revision == MODERN else _handshake(streams, revision)
+    )
+    async with connecting as client:
+        assert client.protocol_version == revision
+        assert (client.session.discover_result is not None) == (revision == MODERN)
+        yield client
 
 
 @asynccontextmanager
-async def _client(streams: Streams, revision: Revision) -> AsyncGenerator[Client]:
-    is_modern = revision in MODERN_PROTOCOL_VERSIONS
+async def _handshake(streams: Streams, revision: Revision) -> AsyncGenerator[Client]:
+    """The client after a handshake in which it offered this revision; it has no option for it.
+
+    The constant is what `ClientSession.initialize` offers, and nothing else. A server that does not
+    agree answers with another revision, which is what the client then has.
+    """
     async with AsyncExitStack() as stack:
-        with _offering(revision):
-            client = Client(streams, mode="auto" if is_modern else "legacy")
-            await stack.enter_async_context(client)
-        assert client.protocol_version == revision
-        assert (client.session.initialize_result is None) == is_modern
+        async with _offering:
+            with patch("mcp.client.session.LATEST_HANDSHAKE_VERSION", revision):
+                client = await stack.enter_async_context(Client(streams, mode="legacy"))
         yield client

@@ -1,7 +1,6 @@
 """Each transport in each revision of MCP, in each situation, with the official client.
 
-A cell that is not in the revision's text is in `OUTSIDE`; what a revision cannot do at all is in
-`CANNOT`, and refused in good form.
+What cannot be by the protocol is in `revisions`.
 """
 
 from __future__ import annotations
@@ -37,3 +36,13 @@ def test_cell(row: Row, situation: Situation) -> None:
         raise failure
     assert row.ended
     assert row.ended.seconds < LONGEST_SECONDS
+
+
+def test_what_the_revision_has_not_got_is_refused_in_good_form(row: Row) -> None:
+    if row.absent:
+        raise row.absent
+
+
+def test_the_matrix_is_whole() -> None:
+    assert len(TRANSPORTS) * len(REVISIONS) * len(SITUATIONS) == 128
+    assert len(ROWS) == (16 if ALL else 8)
