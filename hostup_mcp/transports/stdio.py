@@ -10,8 +10,10 @@ import logging
 import os
 import signal
 import sys
+from typing import Any, Final
 
 import anyio
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.stdio import stdio_server
 
 from hostup_mcp.config import Settings
@@ -22,6 +24,10 @@ from hostup_mcp.transports.errors import StdoutFailed
 from hostup_mcp.transports.serving import opened, serving
 from hostup_mcp.transports.stdin_lines import stdin_lines
 from hostup_mcp.wire import stdout_wire
+
+# Of the 3 s after a signal; the runner gives requests to HostUp that are under way 1.5 s.
+_ANSWER_SECONDS: Final = 0.3
+_FLUSH_SECONDS: Final = 0.2
 
 _logger = logging.getLogger(__name__)
 
@@ -48,19 +54,54 @@ def serve_stdio(settings: Settings, policies: Policies) -> None:
 
 async def _serve(settings: Settings, policies: Policies, journal: Journal) -> None:
     async with serving(settings, policies, journal) as served:
-        if sys.platform != "win32":
-            served.tasks.start_soon(_stop_on_signal, served.runner, journal)
         server = served.server
+        if sys.platform != "win32":
+            calls = _Calls()
+            server.middleware.append(calls)
+            served.tasks.start_soon(_stop_on_signal, served.runner, calls, journal)
         with stdin_lines() as stdin, stdout_wire(served.receipts) as stdout:
             async with stdio_server(stdin, stdout) as (receive, send):
                 await server.run(receive, send, server.create_initialization_options())
 
 
-async def _stop_on_signal(runner: Runner, journal: Journal) -> None:
+class _Calls:
+    """Server middleware that knows how many tool calls are under way."""
+
+    def __init__(self) -> None:
+        self.under_way = 0
+        self._ended = anyio.Event()
+
+    async def __call__(
+        self, ctx: ServerRequestContext[Any, Any], call_next: CallNext
+    ) -> HandlerResult:
+        if ctx.method != "tools/call":
+            return await call_next(ctx)
+        self.under_way += 1
+        try:
+            return await call_next(ctx)
+        finally:
+            self.under_way -= 1
+            self._ended.set()
+
+    async def ended(self) -> None:
+        """Wait until none is under way."""
+        while self.under_way:
+            self._ended = anyio.Event()
+            await self._ended.wait()
+
+
+async def _stop_on_signal(runner: Runner, calls: _Calls, journal: Journal) -> None:
     """End in good order on SIGTERM or SIGINT, also while a thread blocks on stdin."""
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for number in signals:
+            are_owed = calls.under_way > 0
             await runner.aclose()
+            if are_owed:
+                # With what is known by now, which is at least the handle.
+                with anyio.move_on_after(_ANSWER_SECONDS):
+                    await calls.ended()
+                # The SDK writes an answer once its call has ended.
+                await anyio.sleep(_FLUSH_SECONDS)
             journal.close()
             # The SDK's reader thread sits in a read that nothing can interrupt.
             os._exit(128 + number)

@@ -37,7 +37,7 @@ if [ -p {folder}/gate-"$1" ]; then read -r _ <{folder}/gate-"$1"; fi
 echo "output of $1"
 """
 _CONFIG: Final = """[policy]
-preset = "none"
+preset = "{preset}"
 
 [[policy.rules]]
 argv = ["{script}", "@word"]
@@ -100,7 +100,7 @@ class Ground:
 
     @property
     def config(self) -> Path:
-        """A configuration that allows the counting script and nothing else."""
+        """A configuration that allows the counting script, and else what its preset does."""
         return self.folder / "config.toml"
 
     @property
@@ -182,6 +182,7 @@ def ground(
     *,
     absent: Sequence[str] = (),
     guest: Guest | None = None,
+    preset: str = "none",
     refusals: Callable[[], int] = lambda: 0,
 ) -> Generator[Ground]:
     """A ground with these VPSs, of which the absent ones take no commands."""
@@ -190,7 +191,7 @@ def ground(
     script = folder / "count"
     script.write_text(_SCRIPT.format(folder=folder))
     script.chmod(0o755)
-    (folder / "config.toml").write_text(_CONFIG.format(script=script))
+    (folder / "config.toml").write_text(_CONFIG.format(script=script, preset=preset))
     shared = SharedGuest(guest or real_guest())
     mute = AbsentGuest("QEMU guest agent is not running", vm_running=True)
     system = OperatingSystem(family="debian")

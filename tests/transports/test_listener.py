@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import socket
 import ssl
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +26,7 @@ from hostup_mcp.transports.errors import ServeError
 from hostup_mcp.transports.listener import require_consent, tls_context
 from hostup_mcp.transports.tokens import find_tokens
 from tests.stdio_client import LEGACY, MODERN, environment, facts
-from tests.transports.http_process import HttpServer, read_all, request
+from tests.transports.http_process import HttpServer, read_all, request, tolerating_anyio
 
 TOKEN = "elsewhere-0123456789abcdef"
 SWITCH = "--i-understand-remote-access"
@@ -198,29 +196,6 @@ def test_tls_that_cannot_be(pem: Callable[[str], Path], cert: str, key: str, cod
 
 
 # ------------------------------------------------------------------ a Unix socket
-
-
-@contextmanager
-def tolerating_anyio() -> Generator[None]:
-    """Without the error that anyio's client of a Unix socket runs into when a read is cancelled.
-
-    anyio 4.16 hands `Future.set_result` itself to the loop, which calls it on a future that has
-    been cancelled at the same moment.
-    """
-    loop = asyncio.get_running_loop()
-    before = loop.get_exception_handler()
-
-    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        if isinstance(context.get("exception"), asyncio.InvalidStateError):
-            return
-        if before is not None:
-            before(loop, context)
-
-    loop.set_exception_handler(handle)
-    try:
-        yield
-    finally:
-        loop.set_exception_handler(before)
 
 
 @pytest.mark.parametrize("transport", ["http", "sse"])
