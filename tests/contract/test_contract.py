@@ -20,7 +20,7 @@ SNAPSHOT: Final = Path(__file__).parent.parent / "tools_list.json"
 
 # Read beside the documented names, as reference pages of the older API and of the agent name them.
 TOLERATED: Final = {
-    "CommandState": {"signal", "stdoutTruncated", "stderrTruncated"},
+    "CommandState": {"signal", "stdoutTruncated", "stderrTruncated", "refusal"},
     "Problem": {"retryAfter"},
 }
 
