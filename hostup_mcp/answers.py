@@ -19,12 +19,10 @@ from hostup_mcp.execution.faults import CHECK_BEFORE_REPEAT, Fault
 from hostup_mcp.execution.job import Job
 from hostup_mcp.execution.records import Claim, Completed, Ended, Execution, Output, Sent
 from hostup_mcp.hostup.errors import HostUpError
-from hostup_mcp.hostup.models import OperatingSystem, Vps, VpsPage
 from hostup_mcp.output.clean import encodable, encodable_json, one_line
 from hostup_mcp.policy.judge import Refusal
-from hostup_mcp.policy.policies import Policies
 from hostup_mcp.reading import View, show
-from hostup_mcp.tools import ExecResult, VpsList, VpsSummary
+from hostup_mcp.tools import ExecResult
 
 # What comes from HostUp is bounded here, and cannot start a line of its own.
 _SENTENCE_MAX: Final = 1000
@@ -53,7 +51,7 @@ def error(
             lines += [f"{name}: {one_line(item, _FACT_MAX)}" for item in value]
         elif value not in (None, ""):
             lines.append(f"{name}: {one_line(str(value), _FACT_MAX)}")
-    return _result("\n".join(lines), None, is_error=True)
+    return tool_result("\n".join(lines), None, is_error=True)
 
 
 def request_failed(fault: HostUpError | JournalError | Fault) -> types.CallToolResult:
@@ -96,22 +94,6 @@ def windows_refused(policy: str) -> types.CallToolResult:
         who_can_change_it="Nobody: no policy covers Windows guests.",
         policy=policy,
     )
-
-
-def vps_list(page: VpsPage, policies: Policies) -> types.CallToolResult:
-    """The result of `list_vps`, with the policy that holds for each VPS."""
-    listed = VpsList(
-        vps=tuple(_summary(vps, policies) for vps in page.data), next_cursor=page.next_cursor or ""
-    )
-    lines = [f"{len(listed.vps)} VPSs on this page."]
-    for vps in listed.vps:
-        facts = (f"{name} {_shown(value)}" for name, value in vps if name != "id")
-        lines.append(f"{vps.id}: {', '.join(facts)}")
-    cursor = listed.next_cursor
-    lines.append(
-        f"next_cursor: {cursor}" if cursor else "next_cursor: empty, this is the last page"
-    )
-    return _result("\n".join(lines), listed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +168,16 @@ def unclear(record: Execution) -> types.CallToolResult:
     )
 
 
+def too_many(at_work: int) -> types.CallToolResult:
+    """The error result for an order beyond what one principal may have unfinished."""
+    return error(
+        "too_many_commands",
+        f"{at_work} commands were started here and have not ended, so nothing was sent.",
+        "Wait for some of them with vps_exec_result; the operator sets execution.commands_at_once.",
+        status="unavailable",
+    )
+
+
 def key_conflict(record: Execution) -> types.CallToolResult:
     """The error result for an idempotency key that another command has."""
     return error(
@@ -255,7 +247,7 @@ def _completed(
         *_stream("stdout", result.stdout),
         *_stream("stderr", result.stderr),
     ]
-    return _result("\n".join(lines), result)
+    return tool_result("\n".join(lines), result)
 
 
 def _dropped(state: Completed) -> tuple[str, ...]:
@@ -299,7 +291,7 @@ def _running(record: Execution, telling: Telling) -> types.CallToolResult:
         *_identity(result),
         *(f"note: {note}" for note in notes),
     ]
-    return _result("\n".join(lines), result)
+    return tool_result("\n".join(lines), result)
 
 
 def _ended(record: Execution, state: Ended, notes: tuple[str, ...]) -> types.CallToolResult:
@@ -370,41 +362,10 @@ def _time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def _summary(vps: Vps, policies: Policies) -> VpsSummary:
-    resources = vps.resources
-    return VpsSummary(
-        id=one_line(vps.id, _NAME_MAX),
-        name=_bounded(vps.name),
-        primary_ip=_bounded(vps.primary_ip),
-        power_state=_bounded(vps.power_state),
-        service_status=_bounded(vps.service_status),
-        os=_bounded(_os(vps.operating_system)),
-        cpu_cores=resources and resources.cpu_cores,
-        memory_gb=resources and resources.memory_gb,
-        storage_gb=resources and resources.storage_gb,
-        policy=policies.find(vps.id, vps.name).label,
-    )
-
-
-def _shown(value: str | float | None) -> str:
-    if value is None:
-        return "unknown"
-    return value if isinstance(value, str) else f"{value:g}"
-
-
-def _bounded(text: str | None) -> str | None:
-    return None if text is None else one_line(text, _NAME_MAX)
-
-
-def _os(system: OperatingSystem | None) -> str | None:
-    if system is None:
-        return None
-    return system.display_name or " ".join(filter(None, (system.family, system.version))) or None
-
-
-def _result(
+def tool_result(
     text: str, structured: BaseModel | None, *, is_error: bool = False
 ) -> types.CallToolResult:
+    """A result of one text, and the same facts as structured content if it is no error."""
     return types.CallToolResult(
         content=[types.TextContent(type="text", text=encodable(text))],
         structured_content=None if structured is None else encodable_json(structured.model_dump()),

@@ -108,6 +108,9 @@ class ExecutionSettings(Section):
     repeat_window_seconds: Annotated[
         float, Field(ge=0, le=86_400, description="a number of seconds from 0 to 86400")
     ] = 900.0
+    commands_at_once: Annotated[
+        int, Field(ge=1, le=10_000, description="a whole number from 1 to 10000")
+    ] = 256
     requests_per_second: Annotated[
         float, Field(gt=0, le=1000, description="a number up to 1000")
     ] = 9.5

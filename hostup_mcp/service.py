@@ -23,7 +23,9 @@ from hostup_mcp.execution.records import LOCAL, Completed, Ended
 from hostup_mcp.execution.runner import Order, Runner
 from hostup_mcp.hostup.client import HostUpClient
 from hostup_mcp.hostup.errors import HostUpError, TimedOut
+from hostup_mcp.hostup.models import VpsPage
 from hostup_mcp.inventory import Inventory, Machine
+from hostup_mcp.listing import vps_list
 from hostup_mcp.output.search import PatternError
 from hostup_mcp.policy.judge import Refusal
 from hostup_mcp.policy.policies import Policies
@@ -52,12 +54,14 @@ class CallLimits:
         window_bytes: how much of each stream an answer shows by itself.
         client_seconds: after how long clients give a call up, where the operator knows; None for
             what is known of each client (`clients`).
+        commands_at_once: how many commands of one principal may be unfinished.
         keep_seconds: for how long a result is kept, as a task's client is told; None for ever.
     """
 
     window_bytes: int = 16_384
     client_seconds: float | None = None
     keep_seconds: float | None = None
+    commands_at_once: int = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,16 +158,22 @@ class ToolService:
 
     async def _list_vps(self, arguments: _Arguments, caller: Caller) -> types.CallToolResult:
         wanted = arguments.read(ListVpsArguments)
-        async with reporting(caller.send, lambda: "asking HostUp for the list"):
-            page = await self._client.list_vps(
-                limit=wanted.limit,
-                cursor=wanted.cursor,
-                name=wanted.name,
-                primary_ip=wanted.primary_ip,
+        page: VpsPage | None = None
+        with anyio.move_on_after(self._budget(caller, WAIT_MAX_SECONDS)):
+            async with reporting(caller.send, lambda: "asking HostUp for the list"):
+                page = await self._client.list_vps(
+                    limit=wanted.limit,
+                    cursor=wanted.cursor,
+                    name=wanted.name,
+                    primary_ip=wanted.primary_ip,
+                )
+        if page is None:
+            return answers.request_failed(
+                TimedOut("HostUp did not give the list in time.", "Try again a little later.")
             )
         for vps in page.data:
             self._inventory.note(vps)
-        return answers.vps_list(page, self._policies)
+        return vps_list(page, self._policies)
 
     async def _vps_exec(self, arguments: _Arguments, caller: Caller) -> Answer:
         wanted = arguments.read(VpsExecArguments)
@@ -200,7 +210,8 @@ class ToolService:
         if policy and isinstance(refusal := policy.judge(command), Refusal):
             return answers.refused(refusal, command)
         try:
-            machine = await self._look_up(vps_id, self._budget(caller, WAIT_MAX_SECONDS))
+            patience = self._budget(caller, wanted.wait_seconds + START_SECONDS)
+            machine = await self._look_up(vps_id, patience)
         except HostUpError as fault:
             return answers.not_sent(fault, vps_id, (policy or self._policies.default).label)
         policy = policy or self._policies.find(vps_id, machine.name)
@@ -209,6 +220,9 @@ class ToolService:
         verdict = policy.judge(command)
         if isinstance(verdict, Refusal):
             return answers.refused(verdict, command)
+        at_work = self._runner.at_work(caller.principal)
+        if at_work >= self._limits.commands_at_once:
+            return answers.too_many(at_work)
         key = wanted.idempotency_key or None
         return Order(vps_id, verdict, key, machine.service_status, caller.principal)
 
@@ -283,7 +297,7 @@ class ToolService:
         longest = max(0.0, self._budget(caller, START_SECONDS) - spent)
         async with reporting(caller.send, job.describe):
             await job.wait(budget, ask_now=ask_now, start_seconds=longest)
-        waited = max(anyio.current_time() - now, budget)
+        waited = max(anyio.current_time() - began, budget)
         left = self._limit(caller) * _TELL_BY_SHARE - (anyio.current_time() - began)
         with anyio.move_on_after(max(_TELL_SECONDS, left)):
             return await self._tell(job, waited, view or View(), notes)

@@ -35,7 +35,9 @@ VPS = "vps_1"
 KEY = "some_key_123"
 DONE = json_answer({"exited": True, "exitCode": 0, "stdout": "out"})
 Script = Callable[[Received], Answer]
-POLICY = Policies(PolicyData()).default
+GOES_ON = json_answer({"exited": False})
+POLICIES = Policies(PolicyData())
+POLICY = POLICIES.default
 
 
 def approved(text: str = "uptime") -> ApprovedCommand:

@@ -18,6 +18,7 @@ from hostup_mcp.execution.schedule import Schedule
 from tests.runner_harness import (
     ACTING,
     DONE,
+    GOES_ON,
     VPS,
     another_process,
     flow,
@@ -30,7 +31,6 @@ from tests.runner_harness import (
 )
 from tests.scripted_api import Answer, ScriptedApi, json_answer, problem
 
-GOES_ON = json_answer({"exited": False})
 GONE = json_answer(problem(404, "not_found"), 404)
 ME = current_owner()
 

@@ -7,11 +7,9 @@ from dataclasses import replace
 import pytest
 
 from hostup_mcp.execution.journal import Journal
-from tests.runner_harness import VPS, flow, polls, starts, tools
-from tests.scripted_api import ScriptedApi, json_answer
+from tests.runner_harness import GOES_ON, VPS, flow, polls, starts, tools
+from tests.scripted_api import ScriptedApi
 from tests.stdio_client import facts, text
-
-GOES_ON = json_answer({"exited": False})
 
 
 async def test_anothers_result_is_unknown_by_handle_and_by_pid(

@@ -16,6 +16,7 @@ from hostup_mcp.execution.runner import Runner
 from hostup_mcp.execution.schedule import Schedule
 from tests.runner_harness import (
     DONE,
+    GOES_ON,
     PATIENCE,
     VPS,
     after_boot,
@@ -41,7 +42,6 @@ from tests.stdio_client import (
     text,
 )
 
-GOES_ON = json_answer({"exited": False})
 GONE = json_answer(problem(404, "not_found"), 404)
 NOBODY = "4194304:1"
 """The owner of what a process left behind that is gone."""

@@ -14,12 +14,22 @@ import pytest
 from hostup_mcp.execution.journal import Journal, KeyConflict, Repeats
 from hostup_mcp.execution.owner import current_owner
 from hostup_mcp.execution.records import Execution, Stream
-from tests.runner_harness import ACTING, DONE, VPS, Tools, flow, polls, processes, starts, tools
+from tests.runner_harness import (
+    ACTING,
+    DONE,
+    GOES_ON,
+    VPS,
+    Tools,
+    flow,
+    polls,
+    processes,
+    starts,
+    tools,
+)
 from tests.scripted_api import Answer, ScriptedApi, json_answer
 from tests.stdio_client import connect, environment, facts, text
 
 POLICY = "diagnostics@0"
-GOES_ON = json_answer({"exited": False})
 
 
 def ordered(journal: Journal, command: str = "uptime", **more: object) -> tuple[str, Execution]:

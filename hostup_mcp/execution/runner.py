@@ -258,6 +258,10 @@ class Runner:
                 job = await self.resume(record)
         return job if job.execution.principal == principal else None
 
+    def at_work(self, principal: str) -> int:
+        """How many executions of this principal are not over."""
+        return sum(job.execution.principal == principal for job in self._jobs.values())
+
     def _at_work(self, vps_id: str, pid: int) -> Job | None:
         """The job with this pid, also while the pid is not on disk yet."""
         jobs = self._jobs.values()

@@ -94,6 +94,7 @@ async def serving(
         settings.output.window_bytes,
         settings.server.client_timeout_seconds,
         keep_seconds=settings.state.keep_days * 86_400,
+        commands_at_once=execution.commands_at_once,
     )
     async with anyio.create_task_group() as tasks:
         runner = _runner(settings, client, journal, tasks)

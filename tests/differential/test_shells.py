@@ -21,8 +21,9 @@ from tests.differential.commands import HOSTILE_WORDS, Commands
 from tests.differential.oracle import expand
 from tests.differential.shells import SHELLS, Runner, installed
 from tests.differential.world import HOSTILE_FILES, World, read_records
+from tests.everything import ALL
 
-COMMANDS = 750
+COMMANDS = 750 if ALL else 250
 """For each shell; `python -m tests.differential` runs as many as one likes."""
 
 

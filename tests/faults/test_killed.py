@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Final, get_args
 import pytest
 from mcp import MCPError
 
+from tests.everything import ALL
 from tests.faults.dying_server import ENV, Moment, forking
 from tests.faults.ground import (
     Ground,
@@ -74,7 +74,7 @@ STEPS: Final = (
 
 
 # In the middle of a transaction is as before it, as long as SQLite does what it says.
-MOMENTS = get_args(Moment) if os.environ.get("HOSTUP_TESTS_ALL_FAULTS") else ("before", "after")
+MOMENTS = get_args(Moment) if ALL else ("before", "after")
 
 
 @pytest.fixture(scope="module")

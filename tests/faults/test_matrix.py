@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.everything import ALL
 from tests.faults.cases import Case, matrix
 from tests.faults.matrix import run, summary
 
-SHARE = 1 if os.environ.get("HOSTUP_TESTS_ALL_FAULTS") else 4
+SHARE = 1 if ALL else 4
 """Every fourth case is run by default; all of them by .ci/run, and by `python -m tests.faults`."""
 
 

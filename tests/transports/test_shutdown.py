@@ -15,11 +15,14 @@ import pytest
 from mcp import Client
 
 from hostup_mcp.sandbox.serving import WEB, Sandbox
+from tests.everything import ALL
 from tests.stdio_client import LEGACY, MODERN
 from tests.transports.http_process import INITIALIZE, HttpServer, request
 
 LONGEST_SECONDS = 3.0
-BOTH = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+BOTH = pytest.mark.parametrize(
+    "number", [signal.SIGTERM, signal.SIGINT] if ALL else [signal.SIGTERM]
+)
 EACH = pytest.mark.parametrize(
     ("transport", "era"),
     [("http", LEGACY), ("http", MODERN), ("sse", LEGACY), ("sse", MODERN)],
