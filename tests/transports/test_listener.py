@@ -8,7 +8,9 @@ import ssl
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +178,55 @@ def test_tls_with_certificate_and_key(
         with server.connect():  # a handshake that never comes
             assert server.stop() < 3
         assert "Traceback" not in server.log()
+
+
+def test_a_handshake_that_never_comes_counts_and_is_hung_up_on(
+    sandbox: Sandbox, tmp_path: Path, pem: Callable[[str], Path]
+) -> None:
+    given = ("--tls-cert", str(pem("cert")), "--tls-key", str(pem("key")))
+    small = {"HOSTUP_MCP__HTTP__MAX_CONNECTIONS": "10", "HOSTUP_MCP__HTTP__RECEIVE_SECONDS": "8"}
+    trust = ssl.create_default_context(cafile=pem("ca"))
+    with ExitStack() as held, HttpServer.of(sandbox, tmp_path / "state", *given, **small) as server:
+        began = time.monotonic()
+        bare = [held.enter_context(server.connect()) for _ in range(60)]
+        # Those over the limit are closed at once, and who speaks TLS gets through.
+        over = [read_all(connection)[0] for connection in bare[:50]]
+        tls = held.enter_context(trust.wrap_socket(server.connect(), server_hostname="localhost"))
+        tls.sendall(request("/healthz"))
+        assert read_all(tls)[0] == 200
+        assert time.monotonic() - began < 6
+        assert over == [0] * 50
+        # asyncio's own limit would be 60 s.
+        assert [read_all(connection)[0] for connection in bare[50:]] == [0] * 10
+        assert 6 < time.monotonic() - began < 30
+        assert server.stop() < 3
+        assert "Traceback" not in server.log()
+
+
+def test_all_of_a_request_that_comes_with_the_handshake_is_read(
+    sandbox: Sandbox, tmp_path: Path, pem: Callable[[str], Path]
+) -> None:
+    """With TLS 1.3 the client may send right behind its last message of the handshake."""
+    given = ("--tls-cert", str(pem("cert")), "--tls-key", str(pem("key")))
+    trust = ssl.create_default_context(cafile=pem("ca"))
+    with HttpServer.of(sandbox, tmp_path / "state", *given) as server, server.connect() as raw:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = trust.wrap_bio(incoming, outgoing, server_hostname="localhost")
+        while True:
+            try:
+                tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                raw.sendall(outgoing.read())
+                incoming.write(raw.recv(65536))
+        tls.write(request("/healthz"))
+        raw.sendall(outgoing.read())
+        got = b""
+        while b"alive" not in got:
+            incoming.write(raw.recv(65536))
+            with suppress(ssl.SSLWantReadError):
+                got += tls.read(65536)
+        assert got.startswith(b"HTTP/1.1 200")
 
 
 @pytest.mark.parametrize(
