@@ -299,6 +299,28 @@ def test_the_budget_of_a_minute_comes_back_evenly() -> None:
     assert [budget.admit("a") for _ in range(7)].count(None) == 6
 
 
+@pytest.mark.parametrize("level", ["", "debug"])
+def test_who_has_no_token_does_not_fill_the_log(
+    sandbox: Sandbox, tmp_path: Path, level: str
+) -> None:
+    more = {"HOSTUP_MCP__SERVER__LOG_LEVEL": level} if level else {}
+    upgrade = request("/healthz", "Upgrade: websocket").replace(b"close", b"Upgrade")
+    with HttpServer.of(sandbox, tmp_path, **more) as server:
+        before = len(server.log())
+        for _ in range(20):
+            assert server.raw(b"x\r\n\r\n")[0] == 400
+        with server.connect() as connection:
+            connection.sendall(upgrade + request("/healthz"))
+            assert read_all(connection)[1].count(b"alive") == 2
+        assert server.stop() < 3
+        said = server.log()[before:]
+    if level:
+        assert said.count("Invalid HTTP request received.") == 20
+        assert "Unsupported upgrade request." in said
+    else:
+        assert said == ""
+
+
 def test_by_default_everything_has_a_bound() -> None:
     settings = HttpSettings()
     assert settings.max_sessions <= 1000
