@@ -115,21 +115,37 @@ def _make(path: Path) -> None:
     """Make the file, if it is not there, with a new token; whole, or not at all."""
     if path.exists():
         return
+    content = secrets.token_urlsafe(32) + "\n"
     draft = path.with_name(f"{TOKEN_FILE}.{secrets.token_hex(8)}")
     try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        _write_new(draft, content)
         try:
-            with open(descriptor, "w", encoding="ascii") as file:  # noqa: PTH123 - a descriptor
-                file.write(secrets.token_urlsafe(32) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
             path.hardlink_to(draft)
+        except FileExistsError:
+            raise
+        except OSError:
+            # Not every file system has hard links (FAT, some mounts of containers). A server that
+            # starts at this very moment may find the file empty, and then says so.
+            _write_new(path, content)
         finally:
             draft.unlink()
     except FileExistsError:
         pass  # another server was first
     except OSError as error:
         raise _unusable(str(path), f"it cannot be made: {error.strerror}") from None
+
+
+def _write_new(path: Path, content: str) -> None:
+    """Write a file that is not there yet, for its user alone; leave none if that fails."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with open(descriptor, "w", encoding="ascii") as file:  # noqa: PTH123 - a descriptor
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        path.unlink()
+        raise
 
 
 def _read(path: Path) -> list[tuple[str, str]]:

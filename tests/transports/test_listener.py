@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import socket
 import ssl
 import stat
@@ -384,6 +386,44 @@ def test_a_made_token_stays(tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
     assert find_tokens(HttpSettings(), other)[1] != first
+
+
+@pytest.mark.parametrize("refusal", [errno.EPERM, errno.ENOTSUP, errno.EMLINK])
+def test_a_token_is_made_where_there_are_no_hard_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: int
+) -> None:
+    def refuse(*_paths: object, **_more: object) -> None:
+        raise OSError(refusal, os.strerror(refusal))
+
+    monkeypatch.setattr(os, "link", refuse)
+    made = find_tokens(HttpSettings(), tmp_path)[1]
+    assert find_tokens(HttpSettings(), tmp_path)[1] == made
+    (file,) = tmp_path.iterdir()
+    assert file.read_text() == f"{made[0]}\n"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_no_draft_and_no_empty_token_is_left_where_nothing_can_be_written(tmp_path: Path) -> None:
+    """With a limit of no bytes on files, as on a full disk."""
+    program = (
+        "import resource, signal, sys; from pathlib import Path\n"
+        "from hostup_mcp.http_settings import HttpSettings\n"
+        "from hostup_mcp.transports.tokens import find_tokens\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+        "find_tokens(HttpSettings(), Path(sys.argv[1]))\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-B", "-c", program, str(tmp_path)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "ServeError" in ended.stderr
+    assert "it cannot be made: File too large" in ended.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_options_of_http_do_not_go_with_stdio(sandbox: Sandbox, tmp_path: Path) -> None:
