@@ -26,6 +26,7 @@ from hostup_mcp.hostup.origin import is_loopback
 Transport = Literal["stdio", "http"]
 
 DEFAULT_URL: Final = "http://127.0.0.1:8765/mcp"
+_PATH: Final = "/mcp"
 _NAME: Final = "hostup"
 _KEY: Final = "HOSTUP_API_KEY"
 _TOKEN: Final = "HOSTUP_MCP_HTTP_TOKEN"  # noqa: S105 - the name of a variable
@@ -201,7 +202,12 @@ def _http_hints(server: Server) -> tuple[str, ...]:
     # Elsewhere a proxy stands in front, and has a port of its own.
     port = ("--port", str(parts.port)) if parts.port and is_loopback(parts.hostname or "") else ()
     command = shlex.join(server.words("serve", "--transport", "http", *port))
+    other_path = (
+        f"Warning: the server answers at the path {_PATH}, such as {DEFAULT_URL}; "
+        f"{server.url} leads elsewhere unless a proxy changes the path."
+    )
     return (
+        *(() if parts.path.endswith(_PATH) else (other_path,)),
         f"The server must be running: {command}",
         f"{_TOKEN} is what the file http-token in its state folder holds; hostup-mcp doctor shows "
         "where that is.",

@@ -35,6 +35,19 @@ _formatter = _RedactingFormatter()
 # message cannot be parsed, with the traceback.
 _TALKATIVE = ("mcp.server.sse", "sse_starlette")
 
+# What uvicorn warns of whenever a client, with no token needed, sends what it cannot use. The
+# client is told so; a log that strangers can fill is for debugging only.
+_OF_STRANGERS = (
+    "Invalid HTTP request received.",
+    "Unsupported upgrade request.",
+    "No supported WebSocket library detected.",
+)
+
+
+def _unless_of_strangers(record: logging.LogRecord) -> bool:
+    is_debugging = logging.getLogger().level <= logging.DEBUG
+    return is_debugging or not record.getMessage().startswith(_OF_STRANGERS)
+
 
 def _without_traceback(record: logging.LogRecord) -> bool:
     record.exc_info = None
@@ -58,6 +71,7 @@ def configure(level: str, secret: str) -> None:
         talkative = logging.getLogger(name)
         talkative.setLevel(max(root.level, logging.INFO))
         talkative.addFilter(_without_traceback)
+    logging.getLogger("uvicorn.error").addFilter(_unless_of_strangers)
 
 
 def hide(secrets: Iterable[str]) -> None:

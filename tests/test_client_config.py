@@ -161,6 +161,26 @@ def test_over_http_there_is_the_address_and_no_token(client: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "is_warned"),
+    [
+        ("http://127.0.0.1:8765", True),
+        ("http://127.0.0.1:8765/", True),
+        ("http://127.0.0.1:8765/mcp/", True),
+        ("http://127.0.0.1:8765/mcp", False),
+        ("https://vps.example/hostup/mcp", False),
+    ],
+)
+@pytest.mark.parametrize("client", ["claude-code", "codex", "http"])
+def test_a_url_without_the_servers_path_is_warned_of(
+    client: str, url: str, is_warned: bool
+) -> None:
+    ran = run(client, "--transport", "http", "--url", url)
+    assert ran.returncode == 0
+    assert url in ran.stdout
+    assert ("Warning: the server answers at the path /mcp" in ran.stderr) == is_warned
+
+
+@pytest.mark.parametrize(
     ("url", "port"),
     [
         ("http://127.0.0.1:8765/mcp", ["--port", "8765"]),

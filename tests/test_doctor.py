@@ -598,6 +598,88 @@ def test_the_token_of_serving_over_http(
     assert "token_0123456789" not in found.found + found.advice
 
 
+SHORT = "tooshort"
+
+
+@pytest.mark.parametrize("way", ["token", "token_file", "made"])
+def test_a_token_that_serving_refuses_is_refused_here_too(
+    tmp_path: Path, state: Path, way: str
+) -> None:
+    """Also where others may read its file: what keeps the server from starting comes first."""
+    state.mkdir(mode=0o700)
+    file = state / "http-token" if way == "made" else tmp_path / "tokens"
+    file.write_text(SHORT)
+    file.chmod(0o644)
+    more = {
+        "token": {"HOSTUP_MCP_HTTP_TOKEN": SHORT},
+        "token_file": {"HOSTUP_MCP__HTTP__TOKEN_FILE": str(file)},
+        "made": {},
+    }[way]
+    found = local_row("http_token", state, **more)
+    assert (found.status, found.code) == ("fail", "http_token_unusable")
+    assert SHORT not in found.found + found.advice
+    started = start(state, **more)
+    assert started.returncode == 2
+    assert "http_token_unusable" in started.stderr
+    assert found.found in started.stderr
+
+
+def test_a_token_file_that_is_not_there_is_not_made(tmp_path: Path, state: Path) -> None:
+    missing = tmp_path / "tokens"
+    found = local_row("http_token", state, HOSTUP_MCP__HTTP__TOKEN_FILE=str(missing))
+    assert (found.status, found.code) == ("fail", "file_unreadable")
+    assert not missing.exists()
+    missing.touch(0o600)
+    empty = local_row("http_token", state, HOSTUP_MCP__HTTP__TOKEN_FILE=str(missing))
+    assert (empty.status, empty.code) == ("fail", "http_token_unusable")
+    uds = local_row("http_token", state, HOSTUP_MCP__HTTP__UDS="/s", HOSTUP_MCP_HTTP_TOKEN=SHORT)
+    assert uds.status == "ok"
+
+
+def start(state: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    """A start over HTTP that is to come to nothing."""
+    environ = {"HOSTUP_API_KEY": KEY, "HOSTUP_MCP_STATE_DIR": str(state), **more}
+    return subprocess.run(
+        [sys.executable, "-m", "hostup_mcp", "serve", "--transport", "http"],
+        env={"PATH": os.environ["PATH"], **environ},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def http_rows(state: Path, **http: str) -> dict[str, Check]:
+    """The checks of serving over HTTP with these settings."""
+    environ = {f"HOSTUP_MCP__HTTP__{name.upper()}": value for name, value in http.items()}
+    environ |= {"HOSTUP_BASE_URL": "http://127.0.0.1:1", "HOSTUP_MCP_STATE_DIR": str(state)}
+    names = ("http_tls", "remote_access")
+    return {check.check: check for check in run_checks({}, None, environ) if check.check in names}
+
+
+def test_the_files_of_tls_are_loaded(tmp_path: Path, state: Path) -> None:
+    assert http_rows(state) == {}
+    authority = trustme.CA()
+    pair, other = authority.issue_cert("localhost"), authority.issue_cert("localhost")
+    cert, key, foreign = (str(tmp_path / name) for name in ("cert", "key", "foreign"))
+    pair.cert_chain_pems[0].write_to_path(cert)
+    pair.private_key_pem.write_to_path(key)
+    other.private_key_pem.write_to_path(foreign)
+    assert http_rows(state, tls_cert=cert, tls_key=key)["http_tls"].status == "ok"
+    bad = http_rows(state, tls_cert=cert, tls_key=foreign)["http_tls"]
+    assert (bad.status, bad.code) == ("fail", "tls_unusable")
+    assert http_rows(state, tls_cert=cert)["http_tls"].code == "tls_incomplete"
+
+
+def test_an_address_that_others_reach_needs_consent(state: Path) -> None:
+    refused = http_rows(state, host="0.0.0.0")["remote_access"]
+    assert (refused.status, refused.code) == ("fail", "remote_access_refused")
+    given = {"allowed_hosts": "mcp.example.com", "allowed_origins": "none"}
+    given |= {"token": "token_0123456789", "i_understand_remote_access": "true"}
+    assert http_rows(state, host="0.0.0.0", **given)["remote_access"].status == "ok"
+
+
 def test_a_state_folder_that_cannot_even_be_looked_at(tmp_path: Path) -> None:
     checks = examine("http://127.0.0.1:1", KEY, tmp_path / ("long" * 100))
     assert row(checks, "journal").code == "journal_failed"

@@ -13,9 +13,12 @@ from hostup_mcp.doctor.bounded import within
 from hostup_mcp.doctor.report import Check, Status
 from hostup_mcp.execution.database import JournalError
 from hostup_mcp.execution.inspection import JournalState, inspect
+from hostup_mcp.http_settings import HttpSettings
 from hostup_mcp.policy.lint import lint
 from hostup_mcp.policy.policies import Policies
-from hostup_mcp.transports.tokens import TOKEN_FILE
+from hostup_mcp.transports.errors import ServeError
+from hostup_mcp.transports.listener import is_exposed, require_consent, tls_context
+from hostup_mcp.transports.tokens import read_tokens, token_path
 
 _SECONDS: Final = 10.0
 _INTEGRITY_SECONDS: Final = 5.0
@@ -32,6 +35,11 @@ def local_checks(settings: Settings, policies: Policies) -> list[Check]:
         _bounded("journal", lambda: _journal(journal, state.keep_mebibytes)),
         _bounded("http_token", lambda: _http_token(settings)),
     ]
+    http = settings.http
+    if http.tls_cert is not None or http.tls_key is not None:
+        made.append(_bounded("http_tls", lambda: _http_tls(http)))
+    if is_exposed(http):
+        made.append(_bounded("remote_access", lambda: _remote_access(http)))
     if settings.hostup.api_key_file is not None:
         key_file = Path(settings.hostup.api_key_file)
         made.append(_bounded("key_file", lambda: _private("key_file", key_file)))
@@ -87,18 +95,51 @@ def _described(state: JournalState, keep_mebibytes: float) -> str:
 
 
 def _http_token(settings: Settings) -> Check:
-    if settings.http.token is not None:
-        return Check("http_token", "ok", "Set by HOSTUP_MCP_HTTP_TOKEN or http.token.")
-    if settings.http.token_file is not None:
-        return _private("http_token", Path(settings.http.token_file))
-    path = settings.state.path / TOKEN_FILE
+    http, state = settings.http, settings.state.path
+    if http.uds is not None:
+        return Check("http_token", "ok", "Not used: the mode of the Unix socket guards it.")
+    path = token_path(http, state)
+    if path is None:
+        found = Check("http_token", "ok", "Set by HOSTUP_MCP_HTTP_TOKEN or http.token.")
+    elif http.token_file is None and _is_absent(path):
+        return Check("http_token", "ok", f"{path}: not there; serving over HTTP makes it.")
+    else:
+        found = _private("http_token", path)
+        # An empty one of the operator's own would not be made anew: the parser says what to do.
+        to_remake = found.code == "file_empty" and http.token_file is None
+        if found.code == "file_unreadable" or to_remake:
+            return found
+    try:
+        read_tokens(http, state)
+    except ServeError as error:
+        return Check.of("http_token", error)
+    return found
+
+
+def _is_absent(path: Path) -> bool:
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
-        return Check("http_token", "ok", f"{path}: not there; serving over HTTP makes it.")
+        return True
     except OSError:
-        pass  # said below
-    return _private("http_token", path)
+        pass  # said when it is read
+    return False
+
+
+def _http_tls(http: HttpSettings) -> Check:
+    try:
+        tls_context(http)
+    except ServeError as error:
+        return Check.of("http_tls", error)
+    return Check("http_tls", "ok", f"{http.tls_cert} and its key belong together.")
+
+
+def _remote_access(http: HttpSettings) -> Check:
+    try:
+        require_consent(http)
+    except ServeError as error:
+        return Check.of("remote_access", error)
+    return Check("remote_access", "ok", f"Other machines can reach {http.host}, as is asked for.")
 
 
 def _private(name: str, path: Path) -> Check:

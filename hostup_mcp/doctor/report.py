@@ -13,6 +13,7 @@ from hostup_mcp.config import ConfigError
 from hostup_mcp.execution.database import JournalError
 from hostup_mcp.hostup.errors import HostUpError
 from hostup_mcp.output.clean import one_line
+from hostup_mcp.transports.errors import ServeError
 
 Status = Literal["ok", "warn", "fail", "not_made"]
 
@@ -21,7 +22,7 @@ _SHOWN: Final = {"ok": "ok", "warn": "warn", "fail": "FAIL", "not_made": "-"}
 _NEXT: Final = "-> "
 
 
-Told = HostUpError | JournalError | ConfigError
+Told = HostUpError | JournalError | ConfigError | ServeError
 """What has a code, a sentence on what happened and one on what to do."""
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import sys
-from typing import Any, ClassVar, Final
+from collections.abc import Callable
+from typing import Any, ClassVar, Final, cast
 
 import h11
 from starlette.types import Scope
@@ -25,17 +27,45 @@ def has_gone(scope: Scope) -> bool:
     return isinstance(connection, H11Protocol) and connection.transport.is_closing()
 
 
+class _Silent:
+    """The connections without a whole request yet, oldest first.
+
+    Where there are too many connections, they make room: whoever has something to ask, such as a
+    supervisor about health, is not kept out by those that only connect.
+    """
+
+    def __init__(self) -> None:
+        self._close: dict[object, Callable[[], None]] = {}
+
+    def add(self, connection: object, close: Callable[[], None]) -> None:
+        self._close[connection] = close
+
+    def discard(self, connection: object) -> None:
+        self._close.pop(connection, None)
+
+    def make_room(self) -> bool:
+        """Close the one that has been silent for longest; False if there is none."""
+        for connection, close in self._close.items():
+            del self._close[connection]
+            close()
+            return True
+        return False
+
+
 class BoundedConnection(H11Protocol):
     """uvicorn's HTTP/1.1, with limits on what a client can keep waiting.
 
     Headers, and then the body, must be here within `receive_seconds` each; an answer that nobody
-    reads is given up after 30 s; connections over `max_connections` are refused.
+    reads is given up after 30 s. With over `max_connections`, the one that has been open for
+    longest without a request is closed, and if there is none, the new one.
 
     Attributes:
         limits: the settings.
+        silent: connections of this server without a request.
     """
 
     limits: ClassVar[HttpSettings] = HttpSettings()
+    silent: ClassVar[_Silent] = _Silent()
 
     def __init__(
         self,
@@ -52,13 +82,15 @@ class BoundedConnection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin, or refuse one connection too many."""
         super().connection_made(transport)
-        if len(self.connections) > self.limits.max_connections:
-            self._refuse(503, "connections_full", "Too many connections are open.")
+        if len(self.connections) > self.limits.max_connections and not self.silent.make_room():
+            self._refuse_for_room()
             return
+        self.silent.add(self, self._give_way)
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
+        self.silent.discard(self)
         self._expect(None)
         self.resume_writing()
         super().connection_lost(exc)
@@ -103,6 +135,8 @@ class BoundedConnection(H11Protocol):
             self._expect(None)
             return
         state = self.conn.their_state
+        if state is not h11.IDLE:
+            self.silent.discard(self)
         self._expect(state if state in (h11.IDLE, h11.SEND_BODY) else None)
 
     def _expect(self, awaited: object) -> None:
@@ -114,6 +148,14 @@ class BoundedConnection(H11Protocol):
             self._deadline = None
         if awaited is not None:
             self._deadline = self.loop.call_later(self.limits.receive_seconds, self.transport.abort)
+
+    def _give_way(self) -> None:
+        self._refuse_for_room()
+        # What the socket took of the answer goes out; nothing waits for a client to close, too.
+        self.transport.abort()
+
+    def _refuse_for_room(self) -> None:
+        self._refuse(503, "connections_full", "Too many connections are open.")
 
     def _refuse(self, status: int, code: str, message: str) -> None:
         """Answer outside of any application, and close."""
@@ -135,6 +177,110 @@ class BoundedConnection(H11Protocol):
         self.transport.close()
 
 
-def bounded(limits: HttpSettings) -> type[BoundedConnection]:
-    """The protocol with these limits, as uvicorn wants it: a class."""
-    return type("Bounded", (BoundedConnection,), {"limits": limits})
+class _Handshake(asyncio.Protocol):
+    """A connection until TLS has begun, from when it is accepted.
+
+    asyncio tells a protocol nothing of a connection whose handshake has not ended. This one is told
+    of TCP, so that such a connection counts, and has `receive_seconds`, like any other.
+
+    Attributes:
+        transport: TCP.
+    """
+
+    def __init__(
+        self,
+        encrypted: Callable[[], BoundedConnection],
+        tls: ssl.SSLContext,
+        connections: set[asyncio.Protocol],
+    ) -> None:
+        """The handshake of one connection.
+
+        Args:
+            encrypted: makes what takes over after it.
+            tls: certificate and key.
+            connections: uvicorn's, all of them.
+        """
+        self._encrypted = encrypted
+        self._tls = tls
+        self._connections = connections
+        self._early = b""
+        self._over = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin; or hang up on one too many, which has no TLS yet to be told why."""
+        self.transport = cast("asyncio.Transport", transport)
+        self.transport.pause_reading()
+        self._inner = self._encrypted()
+        full = len(self._connections) >= self._inner.limits.max_connections
+        if full and not self._inner.silent.make_room():
+            self.transport.abort()
+            return
+        self._connections.add(self)
+        self._inner.silent.add(self, self._give_way)
+        self._task = asyncio.create_task(self._shake_hands())
+
+    def data_received(self, data: bytes) -> None:
+        """Keep what comes in the moment between the handshake and its successor."""
+        self._early += data
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the name is asyncio's
+        """End in that same moment."""
+        self._over = True
+
+    def shutdown(self) -> None:
+        """Hang up: the server ends."""
+        self.transport.abort()
+
+    async def _shake_hands(self) -> None:
+        seconds = self._inner.limits.receive_seconds
+        try:
+            if self.transport.is_closing():
+                return  # it has made room already
+            encrypted = await asyncio.get_running_loop().start_tls(
+                self.transport,
+                self,
+                self._tls,
+                server_side=True,
+                ssl_handshake_timeout=seconds,
+                ssl_shutdown_timeout=seconds,
+            )
+        except OSError:  # no TLS, none in time, or gone
+            self.transport.abort()
+            return
+        finally:
+            self._inner.silent.discard(self)
+            self._connections.discard(self)
+        if encrypted is None or self._over:
+            return
+        encrypted.set_protocol(self._inner)
+        self._inner.connection_made(encrypted)
+        if self._early:
+            self._inner.data_received(self._early)
+
+    def _give_way(self) -> None:
+        self.transport.abort()
+
+
+def bounded(limits: HttpSettings, tls: ssl.SSLContext | None) -> type[asyncio.Protocol]:
+    """The protocol with these limits, as uvicorn wants it: a class.
+
+    Args:
+        limits: the settings.
+        tls: certificate and key, if it is to be TLS; uvicorn itself is to be given none.
+    """
+    kind = type("Bounded", (BoundedConnection,), {"limits": limits, "silent": _Silent()})
+    if tls is None:
+        return kind
+
+    class Encrypted(_Handshake):
+        def __init__(
+            self,
+            config: Config,
+            server_state: ServerState,
+            app_state: dict[str, Any],
+            _loop: asyncio.AbstractEventLoop | None = None,
+        ) -> None:
+            connections = cast("set[asyncio.Protocol]", server_state.connections)
+            super().__init__(lambda: kind(config, server_state, app_state, _loop), tls, connections)
+
+    return Encrypted

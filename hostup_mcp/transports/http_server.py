@@ -127,7 +127,7 @@ def _announce(plan: _Plan) -> None:
 def _config(app: Exchanges, http: HttpSettings, tls: SSLContext | None) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=bounded(http),
+        http=bounded(http, tls),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -136,7 +136,6 @@ def _config(app: Exchanges, http: HttpSettings, tls: SSLContext | None) -> uvico
         server_header=False,
         h11_max_incomplete_event_size=http.max_header_bytes,
         timeout_graceful_shutdown=_BACKSTOP_SECONDS,
-        ssl_context_factory=(lambda _config, _default: tls) if tls else None,
     )
 
 

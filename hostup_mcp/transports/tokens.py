@@ -73,33 +73,60 @@ def find_tokens(settings: HttpSettings, state: Path) -> tuple[Tokens, list[str]]
     Raises:
         ServeError: a file cannot be read, made or understood.
     """
+    if settings.token is None and settings.token_file is None:
+        _make(state / TOKEN_FILE)
+    path = token_path(settings, state)
+    if path is not None and _is_open_to_others(path):
+        _logger.warning("%s can be read by other users; its mode should be 0600", path)
+    tokens = read_tokens(settings, state)
+    place = "http.token or HOSTUP_MCP_HTTP_TOKEN" if path is None else str(path)
+    return Tokens(tokens, place), [text for _, text in tokens]
+
+
+def token_path(settings: HttpSettings, state: Path) -> Path | None:
+    """The file that tokens are read from; None where the settings hold the token itself."""
+    if settings.token is not None:
+        return None
+    return Path(settings.token_file) if settings.token_file else state / TOKEN_FILE
+
+
+def read_tokens(settings: HttpSettings, state: Path) -> list[tuple[str, str]]:
+    """What `find_tokens` finds, name and text of each, where nothing is made.
+
+    Raises:
+        ServeError: a token or file cannot be used, or is not there.
+    """
     if settings.token is not None:
         text = settings.token.get_secret_value()
         if len(text) < _LEAST_LENGTH:
             raise _unusable("http.token", f"a token has fewer than {_LEAST_LENGTH} characters")
-        return Tokens([("", text)], "http.token or HOSTUP_MCP_HTTP_TOKEN"), [text]
-    if settings.token_file is not None:
-        path = Path(settings.token_file)
-    else:
-        path = state / TOKEN_FILE
-        _make(path)
-    tokens = _read(path)
-    return Tokens(tokens, str(path)), [text for _, text in tokens]
+        return [("", text)]
+    return _read(token_path(settings, state) or state / TOKEN_FILE)
+
+
+def _is_open_to_others(path: Path) -> bool:
+    try:
+        return bool(path.stat().st_mode & 0o077)
+    except OSError:
+        return False  # said when it is read
 
 
 def _make(path: Path) -> None:
     """Make the file, if it is not there, with a new token; whole, or not at all."""
     if path.exists():
         return
+    content = secrets.token_urlsafe(32) + "\n"
     draft = path.with_name(f"{TOKEN_FILE}.{secrets.token_hex(8)}")
     try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        _write_new(draft, content)
         try:
-            with open(descriptor, "w", encoding="ascii") as file:  # noqa: PTH123 - a descriptor
-                file.write(secrets.token_urlsafe(32) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
             path.hardlink_to(draft)
+        except FileExistsError:
+            raise
+        except OSError:
+            # Not every file system has hard links (FAT, some mounts of containers). A server that
+            # starts at this very moment may find the file empty, and then says so.
+            _write_new(path, content)
         finally:
             draft.unlink()
     except FileExistsError:
@@ -108,17 +135,27 @@ def _make(path: Path) -> None:
         raise _unusable(str(path), f"it cannot be made: {error.strerror}") from None
 
 
+def _write_new(path: Path, content: str) -> None:
+    """Write a file that is not there yet, for its user alone; leave none if that fails."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with open(descriptor, "w", encoding="ascii") as file:  # noqa: PTH123 - a descriptor
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        path.unlink()
+        raise
+
+
 def _read(path: Path) -> list[tuple[str, str]]:
     try:
         with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
             content = file.read(_FILE_MAX_BYTES + 1)
     except OSError as error:
         raise _unusable(str(path), f"it cannot be read: {error.strerror}") from None
     if len(content) > _FILE_MAX_BYTES:
         raise _unusable(str(path), "it is too long")
-    if mode & 0o077:
-        _logger.warning("%s can be read by other users; its mode should be 0600", path)
     try:
         lines = content.decode("ascii").splitlines()
     except UnicodeDecodeError:

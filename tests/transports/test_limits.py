@@ -6,6 +6,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,33 @@ def test_connections_over_the_limit_are_refused(small: HttpServer) -> None:
     assert set(refused) == {"connections_full"}
 
 
+def test_who_only_connects_does_not_keep_out_who_asks(small: HttpServer) -> None:
+    """Also not with half a request; a connection with a whole one stays."""
+    with ExitStack() as held:
+        asked = held.enter_context(small.connect())
+        asked.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert asked.recv(65536).startswith(b"HTTP/1.1 200")
+        for begun in (b"", b"GET /healthz HT") * 20:
+            held.enter_context(small.connect()).sendall(begun)
+        assert small.raw(request("/healthz"))[0] == 200
+        asked.sendall(request("/healthz"))
+        assert b"HTTP/1.1 200" in read_all(asked)[1]
+
+
+def test_those_with_a_request_are_not_closed_for_others(small: HttpServer) -> None:
+    head = b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n"
+    head += b"Expect: 100-continue\r\n"
+    head += bearer(small).encode() + b"\r\n\r\n"
+    with ExitStack() as held:
+        for _ in range(20):
+            busy = held.enter_context(small.connect())
+            busy.sendall(head)
+            assert busy.recv(100).startswith(b"HTTP/1.1 100")
+        status, reply = read_all(held.enter_context(small.connect()))
+        assert (status, error_of(reply)) == (503, "connections_full")
+    small.await_answer("/healthz", 200)
+
+
 def test_sessions_over_the_limit_are_503_and_room_comes_back(small: HttpServer) -> None:
     with small.http() as http:
         opened = [http.post("/mcp", json=INITIALIZE) for _ in range(30)]
@@ -269,6 +297,28 @@ def test_the_budget_of_a_minute_comes_back_evenly() -> None:
     assert budget.admit("a")
     now = 10_000.0
     assert [budget.admit("a") for _ in range(7)].count(None) == 6
+
+
+@pytest.mark.parametrize("level", ["", "debug"])
+def test_who_has_no_token_does_not_fill_the_log(
+    sandbox: Sandbox, tmp_path: Path, level: str
+) -> None:
+    more = {"HOSTUP_MCP__SERVER__LOG_LEVEL": level} if level else {}
+    upgrade = request("/healthz", "Upgrade: websocket").replace(b"close", b"Upgrade")
+    with HttpServer.of(sandbox, tmp_path, **more) as server:
+        before = len(server.log())
+        for _ in range(20):
+            assert server.raw(b"x\r\n\r\n")[0] == 400
+        with server.connect() as connection:
+            connection.sendall(upgrade + request("/healthz"))
+            assert read_all(connection)[1].count(b"alive") == 2
+        assert server.stop() < 3
+        said = server.log()[before:]
+    if level:
+        assert said.count("Invalid HTTP request received.") == 20
+        assert "Unsupported upgrade request." in said
+    else:
+        assert said == ""
 
 
 def test_by_default_everything_has_a_bound() -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import socket
 import ssl
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +182,55 @@ def test_tls_with_certificate_and_key(
         assert "Traceback" not in server.log()
 
 
+def test_a_handshake_that_never_comes_counts_and_is_hung_up_on(
+    sandbox: Sandbox, tmp_path: Path, pem: Callable[[str], Path]
+) -> None:
+    given = ("--tls-cert", str(pem("cert")), "--tls-key", str(pem("key")))
+    small = {"HOSTUP_MCP__HTTP__MAX_CONNECTIONS": "10", "HOSTUP_MCP__HTTP__RECEIVE_SECONDS": "8"}
+    trust = ssl.create_default_context(cafile=pem("ca"))
+    with ExitStack() as held, HttpServer.of(sandbox, tmp_path / "state", *given, **small) as server:
+        began = time.monotonic()
+        bare = [held.enter_context(server.connect()) for _ in range(60)]
+        # Those over the limit are closed at once, and who speaks TLS gets through.
+        over = [read_all(connection)[0] for connection in bare[:50]]
+        tls = held.enter_context(trust.wrap_socket(server.connect(), server_hostname="localhost"))
+        tls.sendall(request("/healthz"))
+        assert read_all(tls)[0] == 200
+        assert time.monotonic() - began < 6
+        assert over == [0] * 50
+        # asyncio's own limit would be 60 s.
+        assert [read_all(connection)[0] for connection in bare[50:]] == [0] * 10
+        assert 6 < time.monotonic() - began < 30
+        assert server.stop() < 3
+        assert "Traceback" not in server.log()
+
+
+def test_all_of_a_request_that_comes_with_the_handshake_is_read(
+    sandbox: Sandbox, tmp_path: Path, pem: Callable[[str], Path]
+) -> None:
+    """With TLS 1.3 the client may send right behind its last message of the handshake."""
+    given = ("--tls-cert", str(pem("cert")), "--tls-key", str(pem("key")))
+    trust = ssl.create_default_context(cafile=pem("ca"))
+    with HttpServer.of(sandbox, tmp_path / "state", *given) as server, server.connect() as raw:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = trust.wrap_bio(incoming, outgoing, server_hostname="localhost")
+        while True:
+            try:
+                tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                raw.sendall(outgoing.read())
+                incoming.write(raw.recv(65536))
+        tls.write(request("/healthz"))
+        raw.sendall(outgoing.read())
+        got = b""
+        while b"alive" not in got:
+            incoming.write(raw.recv(65536))
+            with suppress(ssl.SSLWantReadError):
+                got += tls.read(65536)
+        assert got.startswith(b"HTTP/1.1 200")
+
+
 @pytest.mark.parametrize(
     ("cert", "key", "code"),
     [
@@ -333,6 +386,44 @@ def test_a_made_token_stays(tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
     assert find_tokens(HttpSettings(), other)[1] != first
+
+
+@pytest.mark.parametrize("refusal", [errno.EPERM, errno.ENOTSUP, errno.EMLINK])
+def test_a_token_is_made_where_there_are_no_hard_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: int
+) -> None:
+    def refuse(*_paths: object, **_more: object) -> None:
+        raise OSError(refusal, os.strerror(refusal))
+
+    monkeypatch.setattr(os, "link", refuse)
+    made = find_tokens(HttpSettings(), tmp_path)[1]
+    assert find_tokens(HttpSettings(), tmp_path)[1] == made
+    (file,) = tmp_path.iterdir()
+    assert file.read_text() == f"{made[0]}\n"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_no_draft_and_no_empty_token_is_left_where_nothing_can_be_written(tmp_path: Path) -> None:
+    """With a limit of no bytes on files, as on a full disk."""
+    program = (
+        "import resource, signal, sys; from pathlib import Path\n"
+        "from hostup_mcp.http_settings import HttpSettings\n"
+        "from hostup_mcp.transports.tokens import find_tokens\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+        "find_tokens(HttpSettings(), Path(sys.argv[1]))\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-B", "-c", program, str(tmp_path)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "ServeError" in ended.stderr
+    assert "it cannot be made: File too large" in ended.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_options_of_http_do_not_go_with_stdio(sandbox: Sandbox, tmp_path: Path) -> None:
