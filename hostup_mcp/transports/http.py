@@ -21,7 +21,7 @@ from hostup_mcp.transports.exchange import Exchange, Exchanges, WentOut
 from hostup_mcp.transports.guard import Allowed, HostGuard, TokenGuard
 from hostup_mcp.transports.health import Health
 from hostup_mcp.transports.http_errors import error_response
-from hostup_mcp.transports.limits import ADMITTED, CallBudget, RequestLimits, principal
+from hostup_mcp.transports.limits import ADMITTED, CallBudget, IdsInFlight, RequestLimits, principal
 from hostup_mcp.transports.listener import is_exposed
 from hostup_mcp.transports.tokens import Tokens
 
@@ -84,7 +84,7 @@ def build_app(
     )
     routes: dict[str, ASGIApp] = {}
     if mounted.streamable:
-        routes[MCP_PATH] = RequestLimits(manager.handle_request, settings, budget)
+        routes[MCP_PATH] = RequestLimits(manager.handle_request, settings, budget, IdsInFlight())
     if mounted.sse:
         routes |= _sse_routes(server, settings)
     server.middleware.append(_CallBounds(budget))
@@ -193,7 +193,7 @@ def _sse_routes(server: Server[Any], settings: HttpSettings) -> dict[str, ASGIAp
         finally:
             open_sessions -= 1
 
-    messages = RequestLimits(transport.handle_post_message, settings, None)
+    messages = RequestLimits(transport.handle_post_message, settings, None, None)
     return {SSE_PATH: sse, MESSAGES_PATH: messages}
 
 
