@@ -142,6 +142,11 @@ class RawClient:
         self._errlog.seek(0)
         return self._process.returncode, out, self._errlog.read()
 
+    def close_stdin(self) -> None:
+        """End stdin, and leave stdout open and unread."""
+        assert self._process.stdin
+        self._process.stdin.close()
+
     def leave(self) -> None:
         """Go away without reading what is still to come, and wait for the server to end."""
         for stream in (self._process.stdin, self._process.stdout):

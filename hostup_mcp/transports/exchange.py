@@ -6,6 +6,7 @@ traceback into the log or a half answer on the wire, and so that a shutdown can 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ class Exchange:
         self._send = send
         self._went_out = went_out
         self._left = False
+        self._given_up = False
         self._calls: set[anyio.CancelScope] = set()
 
     @property
@@ -64,6 +66,8 @@ class Exchange:
 
     async def send(self, message: Message) -> None:
         """ASGI's send, watched for what is under way."""
+        if self._given_up:
+            return
         if message["type"] == "http.response.start":
             self.is_started = True
         await self._send(message)
@@ -73,6 +77,17 @@ class Exchange:
             self._went_out(bytes(body))
         if not message.get("more_body", False):
             self.is_complete = True
+
+    async def give_up(self) -> None:
+        """Answer in the place of what should have, which is not heard any more."""
+        if self._given_up or self.is_complete or self.client_left:
+            return
+        self._given_up = True
+        if self.is_started:
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        else:
+            await _shutting_down(self._scope, self._receive, self._send)
+        self.is_complete = True
 
 
 class Exchanges:
@@ -102,6 +117,11 @@ class Exchanges:
         try:
             with exchange.cancel_scope:
                 await self._app(scope, exchange.receive, exchange.send)
+        except asyncio.CancelledError:
+            # The process ends while a thread still holds the request up, say at a locked journal.
+            if not self._closing:
+                raise
+            _logger.debug("a request was ended", exc_info=True)
         except Exception:
             if exchange.client_left:
                 _logger.debug("a client left", exc_info=True)
@@ -119,7 +139,7 @@ class Exchanges:
         if exchange.is_started:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         elif self._closing:
-            await _shutting_down(scope, receive, send)
+            await exchange.give_up()
         else:
             response = error_response(
                 500,
@@ -142,6 +162,11 @@ class Exchanges:
         """End those that are still being answered."""
         for exchange in list(self._open):
             exchange.cancel_scope.cancel()
+
+    async def give_up(self) -> None:
+        """Answer those that could not be ended; after `cancel`."""
+        for exchange in list(self._open):
+            await exchange.give_up()
 
 
 async def _shutting_down(scope: Scope, receive: Receive, send: Send) -> None:

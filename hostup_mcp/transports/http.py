@@ -10,19 +10,20 @@ from typing import Any, Final
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.sse import SseServerTransport
-from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.shared.exceptions import MCPError
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from hostup_mcp.execution.records import LOCAL
 from hostup_mcp.http_settings import HttpSettings
 from hostup_mcp.transports.exchange import Exchange, Exchanges, WentOut
 from hostup_mcp.transports.guard import Allowed, HostGuard, TokenGuard
 from hostup_mcp.transports.health import Health
 from hostup_mcp.transports.http_errors import error_response
-from hostup_mcp.transports.limits import ADMITTED, CallBudget, RequestLimits, principal
+from hostup_mcp.transports.limits import ADMITTED, CallBudget, IdsInFlight, RequestLimits, principal
 from hostup_mcp.transports.listener import is_exposed
+from hostup_mcp.transports.sessions import BoundedSessions, SessionBounds
 from hostup_mcp.transports.tokens import Tokens
 
 MCP_PATH: Final = "/mcp"
@@ -76,17 +77,13 @@ def build_app(
         went_out: told of what went out.
     """
     budget = CallBudget(settings.max_calls_in_flight, settings.max_calls_per_minute)
-    manager = StreamableHTTPSessionManager(
-        server,
-        session_idle_timeout=settings.session_idle_seconds,
-        max_request_body_size=settings.max_body_bytes,
-        max_sessions=settings.max_sessions,
-    )
+    bounds = SessionBounds.of(settings.max_sessions, tokens.principals if tokens else {LOCAL})
+    manager = BoundedSessions(server, settings, bounds)
     routes: dict[str, ASGIApp] = {}
     if mounted.streamable:
-        routes[MCP_PATH] = RequestLimits(manager.handle_request, settings, budget)
+        routes[MCP_PATH] = RequestLimits(manager.answer, settings, budget, IdsInFlight())
     if mounted.sse:
-        routes |= _sse_routes(server, settings)
+        routes |= _sse_routes(server, settings, bounds)
     server.middleware.append(_CallBounds(budget))
     guarded = TokenGuard(_Paths(routes), tokens)
     allowed = Allowed(
@@ -167,33 +164,28 @@ class _CallBounds:
         raise MCPError(_REQUEST_CANCELLED, "The client left.")
 
 
-def _sse_routes(server: Server[Any], settings: HttpSettings) -> dict[str, ASGIApp]:
+def _sse_routes(
+    server: Server[Any], settings: HttpSettings, bounds: SessionBounds
+) -> dict[str, ASGIApp]:
     transport = SseServerTransport(MESSAGES_PATH, max_request_body_size=settings.max_body_bytes)
-    open_sessions = 0
+    owners: list[str] = []
 
     async def sse(scope: Scope, receive: Receive, send: Send) -> None:
-        nonlocal open_sessions
         if scope["method"] != "GET":
             await _not_allowed("GET")(scope, receive, send)
             return
-        if open_sessions >= settings.max_sessions:
-            response = error_response(
-                503,
-                "too_many_sessions",
-                f"{open_sessions} sessions are open.",
-                "Close some; its operator sets http.max_sessions.",
-                {"Retry-After": "10"},
-            )
-            await response(scope, receive, send)
+        whose = principal(scope)
+        if full := bounds.full(len(owners), owners.count(whose)):
+            await full.response()(scope, receive, send)
             return
-        open_sessions += 1
+        owners.append(whose)
         try:
             async with transport.connect_sse(scope, receive, send) as (incoming, outgoing):
                 await server.run(incoming, outgoing, server.create_initialization_options())
         finally:
-            open_sessions -= 1
+            owners.remove(whose)
 
-    messages = RequestLimits(transport.handle_post_message, settings, None)
+    messages = RequestLimits(transport.handle_post_message, settings, None, None)
     return {SSE_PATH: sse, MESSAGES_PATH: messages}
 
 

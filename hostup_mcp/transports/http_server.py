@@ -165,6 +165,9 @@ async def _drain(server: _Server, exchanges: Exchanges, served: Served) -> None:
         await exchanges.emptied()
     exchanges.cancel()
     await anyio.sleep(_FLUSH_SECONDS)
+    # One that reads too slowly must not hold up the others.
+    with anyio.move_on_after(_FLUSH_SECONDS):
+        await exchanges.give_up()
     server.hang_up()
     await anyio.sleep(_FLUSH_SECONDS)
     # Requests to HostUp that have had their 1.5 s, and what uvicorn still waits for.

@@ -1,17 +1,17 @@
-"""How much one client may send: bytes of a request, calls at once, calls a minute."""
+"""How much one client may send: bytes of a request, one id once, calls at once, calls a minute."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Final, cast
 
 import anyio
 import pydantic_core
 from mcp.shared.exceptions import MCPError
-from mcp_types import INVALID_REQUEST
+from mcp_types import INVALID_REQUEST, JSONRPCRequest, jsonrpc_message_adapter
 from starlette.authentication import BaseUser
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -22,6 +22,12 @@ from hostup_mcp.transports.http_errors import error_response
 
 ADMITTED: Final = "admitted"
 """In the state of a request: its call has been counted."""
+
+_SESSION_HEADER: Final = b"mcp-session-id"
+# An answer reaches its client a moment before the request is over here.
+_ID_FREE_SECONDS: Final = 0.5
+# The SDK keeps the stream of a session's GET among those of its requests, under this name.
+_RESERVED_ID: Final = "_GET_stream"
 
 
 @dataclass(slots=True)
@@ -103,10 +109,61 @@ class CallBudget:
         return account
 
 
-class RequestLimits:
-    """ASGI middleware: headers and body of a bounded size, and a place for a call."""
+class IdsInFlight:
+    """The ids of JSON-RPC requests that a session has under way, each of them once.
 
-    def __init__(self, app: ASGIApp, settings: HttpSettings, budget: CallBudget | None) -> None:
+    The SDK (`streamable_http.py`) finds the stream of an answer by session and `str(id)`, so that
+    of two requests with one id the second would get the first's answer, and 7 is the same as "7".
+    """
+
+    def __init__(self) -> None:
+        self._ended: dict[tuple[str, str, str], anyio.Event] = {}
+
+    @asynccontextmanager
+    async def hold(self, scope: Scope, body: bytes) -> AsyncGenerator[Response | None]:
+        """A request, while it is answered.
+
+        Args:
+            scope: the request.
+            body: its body.
+
+        Yields:
+            None; or why it must not be passed on.
+        """
+        sessions, request_id = headers(scope, _SESSION_HEADER), _request_id(body)
+        if not sessions or request_id is None:
+            yield None
+            return
+        key = (principal(scope), sessions[0], request_id)
+        with anyio.move_on_after(_ID_FREE_SECONDS):
+            while (ended := self._ended.get(key)) is not None:
+                await ended.wait()
+        if key in self._ended or request_id == _RESERVED_ID:
+            yield error_response(
+                400,
+                "request_id_in_use",
+                "Another request of this session has the same JSON-RPC id and is not answered yet.",
+                "Give each request an id of its own; this one was not carried out.",
+            )
+            return
+        ended = self._ended[key] = anyio.Event()
+        try:
+            yield None
+        finally:
+            del self._ended[key]
+            ended.set()
+
+
+class RequestLimits:
+    """ASGI middleware: headers and body of a bounded size, an id of its own, a place for a call."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: HttpSettings,
+        budget: CallBudget | None,
+        ids: IdsInFlight | None,
+    ) -> None:
         """The middleware.
 
         Args:
@@ -114,13 +171,15 @@ class RequestLimits:
             settings: the limits.
             budget: where calls are counted; None where a refusal by HTTP status would end the
                 client's whole session, so that the call itself must be answered.
+            ids: where ids are kept; None where all answers go into one stream anyway.
         """
         self._app = app
         self._settings = settings
         self._budget = budget
+        self._ids = ids
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on with its whole body, or answer 413, 429 or 431."""
+        """Pass the request on with its whole body, or answer 400, 413, 429 or 431."""
         size = sum(len(name) + len(value) + 4 for name, value in scope["headers"])
         if size > self._settings.max_header_bytes:
             await _headers_too_large(self._settings.max_header_bytes)(scope, receive, send)
@@ -131,11 +190,23 @@ class RequestLimits:
         body = await self._body(scope, receive)
         if body is None:
             return  # the client left
-        refusal = body if isinstance(body, Response) else self._admit(scope, body)
-        if refusal is not None:
-            await refusal(scope, receive, send)
-        elif isinstance(body, bytes):
+        if isinstance(body, Response):
+            await body(scope, receive, send)
+        elif self._ids is None:
+            await self._pass_on(scope, body, receive, send)
+        else:
+            async with self._ids.hold(scope, body) as refusal:
+                if refusal is None:
+                    await self._pass_on(scope, body, receive, send)
+                else:
+                    await refusal(scope, receive, send)
+
+    async def _pass_on(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
+        refusal = self._admit(scope, body)
+        if refusal is None:
             await self._app(scope, _replay(body, receive), send)
+        else:
+            await refusal(scope, receive, send)
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes | Response | None:
         longest = self._settings.max_body_bytes
@@ -194,6 +265,17 @@ def _is_call(body: bytes) -> bool:
     return isinstance(message, dict) and cast("dict[str, object]", message).get("method") == (
         "tools/call"
     )
+
+
+def _request_id(body: bytes) -> str | None:
+    """The id of a request, as the SDK sees it; None of what is no request."""
+    try:
+        message = jsonrpc_message_adapter.validate_python(
+            pydantic_core.from_json(body), by_name=False
+        )
+    except ValueError:
+        return None
+    return str(message.id) if isinstance(message, JSONRPCRequest) else None
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

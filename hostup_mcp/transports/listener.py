@@ -7,6 +7,8 @@ import os
 import socket
 import ssl
 import stat
+import sys
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +18,13 @@ from hostup_mcp.hostup.origin import is_loopback
 from hostup_mcp.http_settings import HttpSettings
 from hostup_mcp.transports.errors import ServeError
 
+if sys.platform != "win32":
+    import fcntl
+
 _BACKLOG: Final = 128
 _PROBE_SECONDS: Final = 2.0
+_LOCK_SECONDS: Final = 5.0
+_LOCK_AGAIN_SECONDS: Final = 0.05
 
 
 def is_exposed(settings: HttpSettings) -> bool:
@@ -123,25 +130,71 @@ def _tcp(host: str, port: int) -> socket.socket:
 def _unix(path: Path) -> Generator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         try:
-            _remove_stale(path)
-            # From its first moment the file is its owner's alone.
-            before = os.umask(0o177)
-            try:
-                listener.bind(str(path))
-            finally:
-                os.umask(before)
-            made = path.stat().st_ino
-            listener.listen(_BACKLOG)
+            with _lock(path):
+                _remove_stale(path)
+                # From its first moment the file is its owner's alone.
+                before = os.umask(0o177)
+                try:
+                    listener.bind(str(path))
+                finally:
+                    os.umask(before)
+                made = path.stat().st_ino
+                listener.listen(_BACKLOG)
         except OSError as error:
             raise _no_address(str(path), error) from None
         try:
             yield listener
         finally:
             try:
-                if path.stat().st_ino == made:
-                    path.unlink()
+                with _lock(path):
+                    if path.stat().st_ino == made:
+                        path.unlink()
             except OSError:
                 pass  # it is gone, or the folder is
+
+
+@contextmanager
+def _lock(path: Path) -> Generator[None]:
+    """The right to look at a socket's file and to replace it, while the block runs.
+
+    Between the two another server could begin to listen there, and its file would be removed.
+    The lock is on `PATH.lock`, which goes away with it.
+
+    Raises:
+        OSError: the lock cannot be had.
+    """
+    if sys.platform == "win32":
+        raise OSError(errno.EAFNOSUPPORT, "this system has no Unix sockets")
+    lock = path.with_name(f"{path.name}.lock")
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while (held := _try_lock(lock)) is None:
+        if time.monotonic() > deadline:
+            raise OSError(errno.EADDRINUSE, f"another server is about to use it: it holds {lock}")
+        time.sleep(_LOCK_AGAIN_SECONDS)
+    try:
+        yield
+    finally:
+        # First the name, then the lock: who waits finds that its file is no more the one in place.
+        lock.unlink(missing_ok=True)
+        os.close(held)
+
+
+def _try_lock(lock: Path) -> int | None:
+    """The descriptor of the locked file; None if another has it."""
+    if sys.platform == "win32":
+        return None
+    held = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(held), lock.stat()):
+            return held
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except OSError:
+        os.close(held)
+        raise
+    os.close(held)
+    return None
 
 
 def _remove_stale(path: Path) -> None:

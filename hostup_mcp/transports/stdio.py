@@ -10,6 +10,9 @@ import logging
 import os
 import signal
 import sys
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import anyio
@@ -28,6 +31,8 @@ from hostup_mcp.wire import stdout_wire
 # Of the 3 s after a signal; the runner gives requests to HostUp that are under way 1.5 s.
 _ANSWER_SECONDS: Final = 0.3
 _FLUSH_SECONDS: Final = 0.2
+# After the end of stdin: the runner's 1.5 s, and 0.5 s for answers.
+_LAST_SECONDS: Final = 2.0
 
 _logger = logging.getLogger(__name__)
 
@@ -59,9 +64,28 @@ async def _serve(settings: Settings, policies: Policies, journal: Journal) -> No
             calls = _Calls()
             server.middleware.append(calls)
             served.tasks.start_soon(_stop_on_signal, served.runner, calls, journal)
-        with stdin_lines() as stdin, stdout_wire(served.receipts) as stdout:
+        with (
+            _leaving_at_last() as at_end,
+            stdin_lines(at_end.start) as stdin,
+            stdout_wire(served.receipts) as stdout,
+        ):
             async with stdio_server(stdin, stdout) as (receive, send):
                 await server.run(receive, send, server.create_initialization_options())
+
+
+@contextmanager
+def _leaving_at_last() -> Generator[threading.Timer]:
+    """A clock, to be started at the end of stdin, that ends the process unless the block ends.
+
+    A write to a stdout that nobody reads cannot be interrupted, and the SDK waits for it. What the
+    journal has is on disk at any moment.
+    """
+    last = threading.Timer(_LAST_SECONDS, os._exit, (0,))
+    last.daemon = True
+    try:
+        yield last
+    finally:
+        last.cancel()
 
 
 class _Calls:

@@ -50,6 +50,11 @@ class Tokens:
         self.place = place
         self._tokens = [_Token(_principal(name, text), _digest(text)) for name, text in tokens]
 
+    @property
+    def principals(self) -> frozenset[str]:
+        """Everyone who has a token."""
+        return frozenset(token.principal for token in self._tokens)
+
     def principal(self, presented: str) -> str | None:
         """Whose token this is; None if it is nobody's. Takes the same time whichever it is."""
         digest = _digest(presented)

@@ -192,3 +192,32 @@ def test_stdio_ends_during_a_call_and_keeps_the_command(
     left = execution(tmp_path, "sleep 20")
     assert left
     assert left["state"] == "running"
+
+
+def test_stdio_ends_with_its_stdin_though_nobody_reads_its_stdout(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    env = environment(sandbox.base_url, sandbox.api_key, tmp_path)
+    with RawClient(env) as client:
+        client.initialize()
+        for number in range(40):
+            listing = {"jsonrpc": "2.0", "id": f"list {number}", "method": "tools/list"}
+            client.send(json.dumps(listing).encode())
+        time.sleep(1)
+        began = time.monotonic()
+        client.close_stdin()
+        assert client.wait() == 0
+        assert time.monotonic() - began < 4
+
+
+def test_stdio_that_is_read_ends_in_good_order_with_its_stdin(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    env = environment(sandbox.base_url, sandbox.api_key, tmp_path)
+    with RawClient(env) as client:
+        client.initialize()
+        began = time.monotonic()
+        code, out, log = client.finish()
+        assert (code, out) == (0, b""), log
+        assert b"Traceback" not in log
+        assert time.monotonic() - began < 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import socket
@@ -10,8 +11,10 @@ import ssl
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -26,8 +29,9 @@ from pydantic import SecretStr
 
 from hostup_mcp.http_settings import HttpSettings
 from hostup_mcp.sandbox.serving import WEB, Sandbox
+from hostup_mcp.transports import listener
 from hostup_mcp.transports.errors import ServeError
-from hostup_mcp.transports.listener import require_consent, tls_context
+from hostup_mcp.transports.listener import listening, require_consent, tls_context
 from hostup_mcp.transports.tokens import find_tokens
 from tests.stdio_client import LEGACY, MODERN, environment, facts
 from tests.transports.http_process import HttpServer, read_all, request, tolerating_anyio
@@ -307,6 +311,71 @@ def test_the_socket_of_a_dead_server_is_replaced_and_of_a_live_one_not(
     assert not reachable(path)
     with HttpServer.of(sandbox, tmp_path / "a", *given):
         assert reachable(path)
+
+
+def test_of_servers_that_find_one_dead_socket_at_once_only_one_serves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first is held up between its look at the file and its removal."""
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    unlink, looked, go_on = Path.unlink, threading.Event(), threading.Event()
+
+    def slow_unlink(self: Path, missing_ok: bool = False) -> None:
+        if self == path and not looked.is_set():
+            looked.set()
+            go_on.wait(10)
+        unlink(self, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", slow_unlink)
+    done = threading.Event()
+    served = threading.Semaphore(0)
+
+    def serve() -> str:
+        try:
+            with listening(HttpSettings(uds=str(path))):
+                served.release()
+                done.wait(10)
+                return "served"
+        except ServeError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(serve)
+        assert looked.wait(10)
+        modes = [stat.S_IMODE(file.stat().st_mode) for file in tmp_path.glob("s.lock")]
+        second = pool.submit(serve)
+        early = served.acquire(timeout=0.5)
+        go_on.set()
+        assert early or served.acquire(timeout=10)
+        said = second.result(10) if not early else ""
+        done.set()
+        outcomes = [first.result(10), second.result(10)]
+    assert not early, outcomes
+    assert outcomes[0] == "served"
+    assert "a server answers there" in said
+    assert modes == [0o600]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_that_another_holds_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "_LOCK_SECONDS", 0.2)
+    lock = tmp_path / "s.lock"
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with (
+            pytest.raises(ServeError, match="another server is about to use it"),
+            listening(HttpSettings(uds=str(tmp_path / "s"))),
+        ):
+            pass
+    with listening(HttpSettings(uds=str(tmp_path / "s"))):
+        assert reachable_at_all(tmp_path / "s")
+
+
+def reachable_at_all(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as connection:
+        return connection.connect_ex(str(path)) == 0
 
 
 def reachable(path: Path) -> bool:

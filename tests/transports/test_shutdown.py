@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import signal
 import sqlite3
+import time
 from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
@@ -124,3 +126,37 @@ async def test_a_server_in_a_long_call_ends_and_keeps_the_command(
             )
         assert result.structured_content
         assert result.structured_content["exit_code"] == 0
+
+
+@BOTH
+def test_a_call_that_waits_for_a_locked_journal_is_told_of_the_end(
+    sandbox: Sandbox, tmp_path: Path, number: int
+) -> None:
+    """Its thread cannot be interrupted; its client gets an answer in good form all the same."""
+    arguments = {"vps_id": WEB, "command": "echo locked"}
+    meta = {
+        "io.modelcontextprotocol/protocolVersion": MODERN,
+        "io.modelcontextprotocol/clientInfo": {"name": "raw", "version": "1"},
+        "io.modelcontextprotocol/clientCapabilities": {},
+    }
+    params = {"name": "vps_exec", "arguments": arguments, "_meta": meta}
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+    sent = {
+        "MCP-Protocol-Version": MODERN,
+        "Mcp-Method": "tools/call",
+        "Mcp-Name": "vps_exec",
+    }
+    with (
+        HttpServer.of(sandbox, tmp_path) as server,
+        server.http(sent) as http,
+        closing(sqlite3.connect(tmp_path / "journal.sqlite3", isolation_level=None)) as lock,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        lock.execute("BEGIN EXCLUSIVE")
+        answer = pool.submit(http.post, "/mcp", json=call)
+        time.sleep(1)
+        assert not answer.done()
+        ended_well(server, number)
+        refused = answer.result()
+        assert refused.status_code == 503
+        assert refused.json()["error"]["data"]["error"] == "shutting_down"

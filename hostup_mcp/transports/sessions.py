@@ -1,0 +1,104 @@
+"""How many sessions may be open, in all and of one principal."""
+
+from __future__ import annotations
+
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+from mcp.server.auth.middleware.bearer_auth import AuthorizationContext
+from mcp.server.lowlevel import Server
+from mcp.server.streamable_http import StreamableHTTPServerTransport
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from hostup_mcp.http_settings import HttpSettings
+from hostup_mcp.transports.http_errors import error_response
+
+_RETRY_SECONDS: Final = 10
+
+
+class SessionsFull(Exception):
+    """There is no room for another session; the text says whose there are too many of."""
+
+    def response(self) -> Response:
+        """The refusal."""
+        return error_response(
+            503,
+            "too_many_sessions",
+            str(self),
+            "Close some; its operator sets http.max_sessions.",
+            {"Retry-After": str(_RETRY_SECONDS)},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SessionBounds:
+    """The bounds of one transport.
+
+    Attributes:
+        in_all: how many sessions may be open.
+        of_one: how many of them may be one principal's.
+    """
+
+    in_all: int
+    of_one: int
+
+    @classmethod
+    def of(cls, in_all: int, principals: AbstractSet[str]) -> Self:
+        """Bounds with which none of several principals can shut the others out."""
+        return cls(in_all, in_all if len(principals) == 1 else max(1, in_all // 2))
+
+    def full(self, in_all: int, of_one: int) -> SessionsFull | None:
+        """Why another session may not be opened.
+
+        Args:
+            in_all: how many are open.
+            of_one: how many of them are of the principal who wants another.
+        """
+        if in_all >= self.in_all:
+            return SessionsFull(f"Too many open sessions: there are {in_all}.")
+        if of_one >= self.of_one:
+            return SessionsFull(f"Too many open sessions: there are {of_one} of this token.")
+        return None
+
+
+class BoundedSessions(StreamableHTTPSessionManager):
+    """The SDK's manager of sessions, with a bound for each principal.
+
+    Only the manager knows when a session is over. It asks `_admit_session` under its lock, so that
+    what is counted there is exact; its own refusal logs a warning each time and has no
+    `Retry-After`.
+    """
+
+    def __init__(self, server: Server[Any], settings: HttpSettings, bounds: SessionBounds) -> None:
+        """The manager.
+
+        Args:
+            server: the MCP server.
+            settings: the settings of HTTP.
+            bounds: how many sessions there may be.
+        """
+        super().__init__(
+            server,
+            session_idle_timeout=settings.session_idle_seconds,
+            max_request_body_size=settings.max_body_bytes,
+            max_sessions=settings.max_sessions,
+        )
+        self._bounds = bounds
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request; 503 where it would open a session too many."""
+        try:
+            await self.handle_request(scope, receive, send)
+        except SessionsFull as full:
+            await full.response()(scope, receive, send)
+
+    def _admit_session(
+        self, requestor: AuthorizationContext | None
+    ) -> StreamableHTTPServerTransport | None:
+        owned = sum(owner == requestor for owner in self._session_owners.values())
+        if full := self._bounds.full(len(self._server_instances), owned):
+            raise full
+        return super()._admit_session(requestor)
