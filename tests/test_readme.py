@@ -91,7 +91,7 @@ if ALL:  # two installations
         assert list((clone / ".venv").glob("lib/python3*/site-packages/hostup_mcp/py.typed"))
         ran = run(tests, clone, PYTEST_ADDOPTS="--collect-only -q -n0")
         assert ran.returncode == 0, ran.stdout + ran.stderr
-        assert "tests/test_readme.py::test_the_first_two_commands" in ran.stdout
+        assert "tests/test_readme.py::test_the_readme_has_three_commands" in ran.stdout
         ci = (root / ".ci/run").read_text()
         assert "tests=$(grep -E '^python3 .*bin/pytest$' README.md)" in ci
         assert 'bash -euo pipefail -c "$tests"' in ci

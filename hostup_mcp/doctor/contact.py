@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -26,7 +25,7 @@ from hostup_mcp.hostup.errors import (
     TlsFailed,
     Unauthorized,
 )
-from hostup_mcp.hostup.http import MAX_REPLY_BYTES, HttpTransport, Reply, Timeouts
+from hostup_mcp.hostup.http import HttpTransport, Reply, Timeouts
 from hostup_mcp.hostup.models import LIST_LIMIT_MAX, VpsPage
 from hostup_mcp.hostup.pacer import Pacer
 from hostup_mcp.hostup.pacing import RateLimit, parse_rate_limit
@@ -37,35 +36,6 @@ _CLOCK_FAIL_SECONDS: Final = 60.0
 # A Date is cut to whole seconds.
 _DATE_SECONDS: Final = 1.0
 _LOW_SHARE: Final = 0.1
-
-
-class _Listening(HttpTransport):
-    """A transport that keeps the last reply as it came, also of those that are errors."""
-
-    heard: Reply | None = None
-
-    async def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        headers: Mapping[str, str],
-        query: Sequence[tuple[str, str]] = (),
-        json_body: Mapping[str, str] | None = None,
-        max_bytes: int = MAX_REPLY_BYTES,
-        when_large: Callable[[], Awaitable[None]] | None = None,
-    ) -> Reply:
-        """Send one request and read the whole reply."""
-        self.heard = await super().request(
-            method,
-            path,
-            headers=headers,
-            query=query,
-            json_body=json_body,
-            max_bytes=max_bytes,
-            when_large=when_large,
-        )
-        return self.heard
 
 
 class Connection:
@@ -82,8 +52,12 @@ class Connection:
         """
         self.origin = origin
         self.timeouts = timeouts
-        self.http = _Listening(origin, timeouts)
+        self.heard: Reply | None = None
+        self.http = HttpTransport(origin, timeouts, self._hear)
         self.client = HostUpClient(self.http, key, Pacer(rate=rate))
+
+    def _hear(self, reply: Reply) -> None:
+        self.heard = reply
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -132,7 +106,7 @@ async def first_contact(connection: Connection) -> Contact:
             f"{connection.origin} did not answer in time.", "Try again a little later."
         )
     seconds = anyio.current_time() - start
-    return Contact(connection.origin, page, error, no_key, connection.http.heard, began, seconds)
+    return Contact(connection.origin, page, error, no_key, connection.heard, began, seconds)
 
 
 async def _without_key(connection: Connection) -> HostUpError | None:

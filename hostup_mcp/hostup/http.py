@@ -82,7 +82,17 @@ class HttpTransport:
     Redirects are not followed, so the key in the headers reaches no other origin.
     """
 
-    def __init__(self, origin: str, timeouts: Timeouts) -> None:
+    def __init__(
+        self, origin: str, timeouts: Timeouts, heard: Callable[[Reply], None] | None = None
+    ) -> None:
+        """Nothing is connected yet.
+
+        Args:
+            origin: where requests go.
+            timeouts: limits of each request.
+            heard: told of every reply, as it came; not of those on connections of their own.
+        """
+        self._heard = heard
         self._origin = origin.rstrip("/")
         self._timeouts = timeouts
         self._tls = _Tls()
@@ -237,11 +247,14 @@ class HttpTransport:
             if self._kept and (not response.is_success or _has_more(response)):
                 # What follows a reply belongs to no request of ours; the next must not get it.
                 await cast("_Stream", response.extensions["network_stream"]).aclose()
-            return Reply(
+            reply = Reply(
                 status=response.status_code,
                 headers={name.lower(): value for name, value in response.headers.items()},
                 body=bytes(body),
             )
+        if self._heard is not None:
+            self._heard(reply)
+        return reply
 
 
 class _Stream(Protocol):

@@ -37,6 +37,8 @@ INITIALIZE: Mapping[str, Any] = {
 }
 ACCEPT = {"Accept": "application/json, text/event-stream"}
 
+TOKEN = "elsewhere-0123456789abcdef"
+
 
 class HttpServer:
     """`hostup-mcp serve`, as a context manager.
@@ -202,3 +204,21 @@ def request(path: str, *headers: str, method: str = "GET", host: str = "localhos
     """A request as bytes, after which the server is to close."""
     lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", "Connection: close", *headers, "", ""]
     return "\r\n".join(lines).encode()
+
+
+def refusal(sandbox: Sandbox, state: Path, *arguments: str, **more: str) -> str:
+    """What a start that comes to nothing says; it must be short and end with 2."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "hostup_mcp", "serve", *arguments],
+        env={"PATH": "/usr/bin:/bin", **environment(sandbox.base_url, "a_key", state, **more)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 2, ended.stderr
+    assert ended.stdout == ""
+    assert "Traceback" not in ended.stderr
+    assert TOKEN not in ended.stderr
+    return ended.stderr

@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
-import hashlib
-import os
 import socket
 import ssl
-import stat
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -22,40 +13,15 @@ from typing import Any
 import httpx2
 import pytest
 import trustme
-from mcp import Client
-from mcp.client.sse import sse_client
-from mcp.client.streamable_http import streamable_http_client
 from pydantic import SecretStr
 
 from hostup_mcp.http_settings import HttpSettings
-from hostup_mcp.sandbox.serving import WEB, Sandbox
-from hostup_mcp.transports import listener
+from hostup_mcp.sandbox.serving import Sandbox
 from hostup_mcp.transports.errors import ServeError
-from hostup_mcp.transports.listener import listening, require_consent, tls_context
-from hostup_mcp.transports.tokens import find_tokens
-from tests.stdio_client import LEGACY, MODERN, environment, facts
-from tests.transports.http_process import HttpServer, read_all, request, tolerating_anyio
+from hostup_mcp.transports.listener import require_consent, tls_context
+from tests.transports.http_process import TOKEN, HttpServer, read_all, refusal, request
 
-TOKEN = "elsewhere-0123456789abcdef"
 SWITCH = "--i-understand-remote-access"
-
-
-def refusal(sandbox: Sandbox, state: Path, *arguments: str, **more: str) -> str:
-    """What a start that comes to nothing says; it must be short and end with 2."""
-    ended = subprocess.run(
-        [sys.executable, "-m", "hostup_mcp", "serve", *arguments],
-        env={"PATH": "/usr/bin:/bin", **environment(sandbox.base_url, "a_key", state, **more)},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert ended.returncode == 2, ended.stderr
-    assert ended.stdout == ""
-    assert "Traceback" not in ended.stderr
-    assert TOKEN not in ended.stderr
-    return ended.stderr
 
 
 # ------------------------------------------------------------------ other machines
@@ -255,244 +221,12 @@ def test_tls_that_cannot_be(pem: Callable[[str], Path], cert: str, key: str, cod
 # ------------------------------------------------------------------ a Unix socket
 
 
-@pytest.mark.parametrize("transport", ["http", "sse"])
-@pytest.mark.parametrize("era", [LEGACY, MODERN])
-async def test_a_unix_socket_is_its_owners_alone_and_needs_no_token(
-    sandbox: Sandbox, tmp_path: Path, transport: str, era: str
-) -> None:
-    path = tmp_path / "s"
-    with (
-        tolerating_anyio(),
-        HttpServer.of(sandbox, tmp_path / "state", "--with-sse", "--uds", str(path)) as server,
-    ):
-        mode = path.stat().st_mode
-        assert stat.S_ISSOCK(mode)
-        assert stat.S_IMODE(mode) == 0o600
-        assert not (tmp_path / "state/http-token").exists()
-
-        def over_uds(
-            headers: dict[str, str] | None = None,
-            timeout: httpx2.Timeout | None = None,
-            auth: httpx2.Auth | None = None,
-        ) -> httpx2.AsyncClient:
-            return httpx2.AsyncClient(
-                transport=httpx2.AsyncHTTPTransport(uds=str(path)), timeout=30
-            )
-
-        mode = "legacy" if era == LEGACY else "auto"
-        async with over_uds() as http:
-            for host, status in {"localhost": 200, "evil.example": 421}.items():
-                answer = await http.get("http://localhost/readyz", headers={"Host": host})
-                assert answer.status_code == status
-            if transport == "http":
-                streams = streamable_http_client("http://localhost/mcp", http_client=http)
-            else:
-                streams = sse_client("http://localhost/sse", httpx_client_factory=over_uds)
-            async with Client(streams, mode=mode) as client:
-                ran = await client.call_tool("vps_exec", {"vps_id": WEB, "command": "uname"})
-                assert facts(ran)["exit_code"] == 0
-        assert server.stop() < 3
-        assert not path.exists()
-
-
-def test_the_socket_of_a_dead_server_is_replaced_and_of_a_live_one_not(
-    sandbox: Sandbox, tmp_path: Path
-) -> None:
-    path = tmp_path / "s"
-    given = ("--transport", "http", "--uds", str(path))
-    with HttpServer.of(sandbox, tmp_path / "a", *given) as first:
-        said = refusal(sandbox, tmp_path / "b", *given)
-        assert "address_unusable" in said
-        assert "a server answers there" in said
-        assert reachable(path)
-        first.process.kill()
-        first.process.wait()
-    assert path.exists()
-    assert not reachable(path)
-    with HttpServer.of(sandbox, tmp_path / "a", *given):
-        assert reachable(path)
-
-
-def test_of_servers_that_find_one_dead_socket_at_once_only_one_serves(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The first is held up between its look at the file and its removal."""
-    path = tmp_path / "s"
-    with socket.socket(socket.AF_UNIX) as dead:
-        dead.bind(str(path))
-    unlink, looked, go_on = Path.unlink, threading.Event(), threading.Event()
-
-    def slow_unlink(self: Path, missing_ok: bool = False) -> None:
-        if self == path and not looked.is_set():
-            looked.set()
-            go_on.wait(10)
-        unlink(self, missing_ok)
-
-    monkeypatch.setattr(Path, "unlink", slow_unlink)
-    done = threading.Event()
-    served = threading.Semaphore(0)
-
-    def serve() -> str:
-        try:
-            with listening(HttpSettings(uds=str(path))):
-                served.release()
-                done.wait(10)
-                return "served"
-        except ServeError as error:
-            return str(error)
-
-    with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(serve)
-        assert looked.wait(10)
-        modes = [stat.S_IMODE(file.stat().st_mode) for file in tmp_path.glob("s.lock")]
-        second = pool.submit(serve)
-        early = served.acquire(timeout=0.5)
-        go_on.set()
-        assert early or served.acquire(timeout=10)
-        said = second.result(10) if not early else ""
-        done.set()
-        outcomes = [first.result(10), second.result(10)]
-    assert not early, outcomes
-    assert outcomes[0] == "served"
-    assert "a server answers there" in said
-    assert modes == [0o600]
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_lock_that_another_holds_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listener, "_LOCK_SECONDS", 0.2)
-    lock = tmp_path / "s.lock"
-    with lock.open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        with (
-            pytest.raises(ServeError, match="another server is about to use it"),
-            listening(HttpSettings(uds=str(tmp_path / "s"))),
-        ):
-            pass
-    with listening(HttpSettings(uds=str(tmp_path / "s"))):
-        assert reachable_at_all(tmp_path / "s")
-
-
-def reachable_at_all(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as connection:
-        return connection.connect_ex(str(path)) == 0
-
-
-def reachable(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as connection:
-        try:
-            connection.connect(str(path))
-        except ConnectionRefusedError:
-            return False
-        connection.sendall(request("/healthz"))
-        return read_all(connection)[0] == 200
-
-
-def test_another_file_is_not_replaced(sandbox: Sandbox, tmp_path: Path) -> None:
-    path = tmp_path / "s"
-    path.write_text("precious")
-    said = refusal(sandbox, tmp_path / "state", "--transport", "http", "--uds", str(path))
-    assert "another file is there" in said
-    assert path.read_text() == "precious"
-    for impossible in ("/nonexistent/s", "x" * 200):
-        said = refusal(sandbox, tmp_path / "state", "--transport", "http", "--uds", impossible)
-        assert "address_unusable" in said
-
-
-# ------------------------------------------------------------------ other starts
-
-
 def test_a_port_that_is_taken_is_said(sandbox: Sandbox, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         said = refusal(sandbox, tmp_path, "--transport", "http", "--port", port)
     assert "address_unusable" in said
     assert port in said
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        "",
-        "\n# nobody\n",
-        "short",
-        "name short",
-        f"two names {TOKEN}",
-        "å" * 20,
-        f"local {TOKEN}",
-        f"a:b {TOKEN}",
-        f"a {TOKEN}\nb {TOKEN}",
-        TOKEN * 10_000,
-    ],
-    ids=lambda content: content[:12],
-)
-def test_a_token_file_that_cannot_be_used(tmp_path: Path, content: str) -> None:
-    path = tmp_path / "tokens"
-    path.write_text(content)
-    path.chmod(0o600)
-    with pytest.raises(ServeError) as refused:
-        find_tokens(HttpSettings(token_file=str(path)), tmp_path)
-    assert refused.value.code == "http_token_unusable"
-    assert TOKEN not in str(refused.value)
-
-
-def test_whose_token_it_is(tmp_path: Path) -> None:
-    path = tmp_path / "tokens"
-    path.write_text(f"ann {TOKEN}1\n  ann\t{TOKEN}2\n{TOKEN}3\n")
-    path.chmod(0o600)
-    tokens, texts = find_tokens(HttpSettings(token_file=str(path)), tmp_path)
-    assert texts == [f"{TOKEN}{number}" for number in (1, 2, 3)]
-    unnamed = hashlib.sha256(f"{TOKEN}3".encode()).hexdigest()[:16]
-    whose = [tokens.principal(text) for text in (*texts, TOKEN, "", "\udcff")]
-    assert whose == ["ann", "ann", f"token:{unnamed}", None, None, None]
-    assert TOKEN not in repr(vars(tokens))
-
-
-def test_a_made_token_stays(tmp_path: Path) -> None:
-    first = find_tokens(HttpSettings(), tmp_path)[1]
-    assert find_tokens(HttpSettings(), tmp_path)[1] == first
-    assert [path.name for path in tmp_path.iterdir()] == ["http-token"]
-    other = tmp_path / "other"
-    other.mkdir()
-    assert find_tokens(HttpSettings(), other)[1] != first
-
-
-@pytest.mark.parametrize("refusal", [errno.EPERM, errno.ENOTSUP, errno.EMLINK])
-def test_a_token_is_made_where_there_are_no_hard_links(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: int
-) -> None:
-    def refuse(*_paths: object, **_more: object) -> None:
-        raise OSError(refusal, os.strerror(refusal))
-
-    monkeypatch.setattr(os, "link", refuse)
-    made = find_tokens(HttpSettings(), tmp_path)[1]
-    assert find_tokens(HttpSettings(), tmp_path)[1] == made
-    (file,) = tmp_path.iterdir()
-    assert file.read_text() == f"{made[0]}\n"
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
-
-
-def test_no_draft_and_no_empty_token_is_left_where_nothing_can_be_written(tmp_path: Path) -> None:
-    """With a limit of no bytes on files, as on a full disk."""
-    program = (
-        "import resource, signal, sys; from pathlib import Path\n"
-        "from hostup_mcp.http_settings import HttpSettings\n"
-        "from hostup_mcp.transports.tokens import find_tokens\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
-        "find_tokens(HttpSettings(), Path(sys.argv[1]))\n"
-    )
-    ended = subprocess.run(
-        [sys.executable, "-B", "-c", program, str(tmp_path)],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert "ServeError" in ended.stderr
-    assert "it cannot be made: File too large" in ended.stderr
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_options_of_http_do_not_go_with_stdio(sandbox: Sandbox, tmp_path: Path) -> None:
