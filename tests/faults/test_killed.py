@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, get_args
 
+import anyio
 import pytest
 from mcp import MCPError
 
@@ -105,8 +106,12 @@ async def killed(here: Ground, fork: tuple[str, ...], moment: str) -> None:
     env = {**settings(here), ENV: moment}
     with (here.folder / "log").open("a") as errlog:
         async with server(env, errlog, fork) as client:
-            with pytest.raises(MCPError, match="onnection closed"):
+            with pytest.raises(MCPError, match="onnection closed"), anyio.fail_after(30):
                 await client.call_tool("vps_exec", order(here))
+                # That it was told is noted when the answer is out already.
+                while True:
+                    await client.list_tools()
+                    await anyio.sleep(0.01)
 
 
 async def followed(here: Ground, fork: tuple[str, ...], expected: str, *, absent: bool) -> None:
