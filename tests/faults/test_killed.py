@@ -9,7 +9,7 @@ from typing import Final, get_args
 
 import anyio
 import pytest
-from mcp import MCPError
+from mcp import Client, MCPError
 
 from tests.everything import ALL
 from tests.faults.dying_server import ENV, Moment, forking
@@ -107,11 +107,15 @@ async def killed(here: Ground, fork: tuple[str, ...], moment: str) -> None:
     with (here.folder / "log").open("a") as errlog:
         async with server(env, errlog, fork) as client:
             with pytest.raises(MCPError, match="onnection closed"), anyio.fail_after(30):
-                await client.call_tool("vps_exec", order(here))
-                # That it was told is noted when the answer is out already.
-                while True:
-                    await client.list_tools()
-                    await anyio.sleep(0.01)
+                await until_it_dies(client, here)
+
+
+async def until_it_dies(client: Client, here: Ground) -> None:
+    """Order the command, and go on: that it was told is noted when its answer is out already."""
+    await client.call_tool("vps_exec", order(here))
+    while True:
+        await client.list_tools()
+        await anyio.sleep(0.01)
 
 
 async def followed(here: Ground, fork: tuple[str, ...], expected: str, *, absent: bool) -> None:
