@@ -118,7 +118,7 @@ def processes(*owners: str) -> Generator[None]:
     """Let the code run as one of these processes, by `ACTING`; at first as the first of them."""
     acting = ACTING.set(owners[0])
     with ExitStack() as stack:
-        for module in ("journal", "owner", "reader", "reaper", "runner"):
+        for module in ("journal", "owner", "reader", "runner"):
             name = f"hostup_mcp.execution.{module}.current_owner"
             stack.enter_context(patch(name, ACTING.get))
         yield

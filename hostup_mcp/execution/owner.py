@@ -42,6 +42,16 @@ def has_gone(execution: Execution, now: float) -> bool:
     return not is_alive(owner)
 
 
+def is_ours_to_take(execution: Execution, now: float) -> bool:
+    """Whether this process drives an execution already, or none does any more.
+
+    Args:
+        execution: whose owner is looked for.
+        now: seconds since the epoch.
+    """
+    return execution.owner == current_owner() or has_gone(execution, now)
+
+
 def is_alive(owner: str) -> bool:
     """Whether a process of this place still runs; true where that cannot be told."""
     pid_text, start, _ = _parts(owner)

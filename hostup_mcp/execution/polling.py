@@ -17,6 +17,7 @@ import anyio
 
 from hostup_mcp.execution.admission import Admission
 from hostup_mcp.execution.database import JournalError
+from hostup_mcp.execution.events import first_of
 from hostup_mcp.execution.faults import (
     GUEST_FROZEN,
     PID_UNKNOWN,
@@ -323,9 +324,7 @@ class Poller:
         """Sleep, less if somebody asks and haste is allowed; True if the runner is closing."""
         job.wake = anyio.Event()
         with anyio.move_on_after(seconds):
-            async with anyio.create_task_group() as tasks:
-                for event in (self._closing, *([job.wake] if hurry else [])):
-                    tasks.start_soon(_cancel_after, event, tasks.cancel_scope)
+            await first_of(self._closing, *([job.wake] if hurry else []))
         return self._closing.is_set()
 
 
@@ -356,8 +355,3 @@ class _Turn:
     was_unreadable: bool = False
     hurry: bool = True
     status_at: float = float("-inf")
-
-
-async def _cancel_after(event: anyio.Event, scope: anyio.CancelScope) -> None:
-    await event.wait()
-    scope.cancel()

@@ -13,7 +13,7 @@ import anyio
 from hostup_mcp.execution.database import JournalError
 from hostup_mcp.execution.job import Job
 from hostup_mcp.execution.journal import Journal
-from hostup_mcp.execution.owner import current_owner, has_gone
+from hostup_mcp.execution.owner import is_ours_to_take
 from hostup_mcp.execution.recorder import Recorder
 from hostup_mcp.execution.records import Execution, Running
 from hostup_mcp.execution.retention import Retention, purge
@@ -122,7 +122,7 @@ class Reaper:
             execution
             for execution in await self._recorder.once(find)
             if not self._care.is_at_work(execution.exec_id)
-            and (execution.owner == current_owner() or has_gone(execution, self._clock()))
+            and is_ours_to_take(execution, self._clock())
         ][:_AT_ONCE]
 
     async def purge(self) -> None:

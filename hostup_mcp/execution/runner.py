@@ -30,7 +30,7 @@ from hostup_mcp.execution.faults import (
 )
 from hostup_mcp.execution.job import Job
 from hostup_mcp.execution.journal import Journal, Repeats
-from hostup_mcp.execution.owner import current_owner, has_gone
+from hostup_mcp.execution.owner import current_owner, is_ours_to_take
 from hostup_mcp.execution.polling import Patience, Poller
 from hostup_mcp.execution.reaper import Care, Reaper
 from hostup_mcp.execution.recorder import Recorder
@@ -367,7 +367,7 @@ class Runner:
     async def _close_orphan(self, job: Job) -> Fault | None:
         """Say what is certain of an execution whose starter is gone; None if it is not gone."""
         execution = job.execution
-        if execution.owner != current_owner() and not has_gone(execution, self._clock()):
+        if not is_ours_to_take(execution, self._clock()):
             return None
         sent = isinstance(execution.state, Sent)
         fault = INTERRUPTED_WHILE if sent else INTERRUPTED_BEFORE

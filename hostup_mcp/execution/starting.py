@@ -10,6 +10,7 @@ from typing import Final
 import anyio
 
 from hostup_mcp.execution.availability import Availability
+from hostup_mcp.execution.events import first_of
 from hostup_mcp.execution.faults import CANCELLED, PID_MISSING, Fault, of_start
 from hostup_mcp.execution.job import Job
 from hostup_mcp.execution.journal import Journal
@@ -53,15 +54,7 @@ class StartsUnderWay:
     async def ended(self, starts: frozenset[int], closing: anyio.Event) -> None:
         """Wait until these have ended, or the server closes."""
         while starts & self._starts.keys() and not closing.is_set():
-            changed = self._changed
-            async with anyio.create_task_group() as tasks:
-                for event in (changed, closing):
-                    tasks.start_soon(_cancel_after, event, tasks.cancel_scope)
-
-
-async def _cancel_after(event: anyio.Event, scope: anyio.CancelScope) -> None:
-    await event.wait()
-    scope.cancel()
+            await first_of(self._changed, closing)
 
 
 class _Withdrawn(Exception):
