@@ -155,8 +155,15 @@ CLIENTS: Final = (
 )
 
 
-def limit_seconds(name: str | None) -> float:
-    """How long a client of this name waits for a tool call; the longest pattern decides."""
+def limit_seconds(name: str | None, override: float | None = None) -> float:
+    """How long a client waits for a tool call; of the patterns of its name the longest decides.
+
+    Args:
+        name: the client's name in `clientInfo`, if it gave one.
+        override: the limit that the operator knows to hold, whatever the client.
+    """
+    if override is not None:
+        return override
     wanted = (name or "").strip().lower()
     found = [client for client in CLIENTS if client.matches(wanted)]
     if not found:
@@ -172,6 +179,6 @@ def budget_seconds(name: str | None, wait_seconds: float, override: float | None
         wait_seconds: what the caller asked for.
         override: the limit that the operator knows to hold, whatever the client.
     """
-    limit = limit_seconds(name) if override is None else override
+    limit = limit_seconds(name, override)
     fits = min(limit * _SHARE, limit - _LEAST_ROOM_SECONDS)
     return max(0.0, min(wait_seconds, fits))

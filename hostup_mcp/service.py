@@ -231,8 +231,7 @@ class ToolService:
 
     def _limit(self, caller: Caller) -> float:
         """After how many seconds the caller gives a call up."""
-        known = self._limits.client_seconds
-        return limit_seconds(caller.client_name) if known is None else known
+        return limit_seconds(caller.client_name, self._limits.client_seconds)
 
     async def _look_up(self, vps_id: str, seconds: float) -> Machine:
         """What the VPS is; the question whether it takes commands is asked beside that.
