@@ -76,6 +76,8 @@ program_unknown «DF» -h => df -h
 program_unknown «grpe» x /var/log/syslog => grep x /var/log/syslog
 program_unknown «ll» /etc => ls -l /etc
 program_unknown «lsb_release» -a => cat /etc/os-release
+script_word zgrep «-ex\'» -ey /var/log/syslog => zgrep -ey /var/log/syslog
+script_word zgrep «"don't"» /var/log/syslog.2.gz
 path_protected cat «/etc/shadow» => ls -l /etc/shadow
 path_protected cat «/home/u/.env» => ls -l /home/u/.env
 name_protected grep -r x «/etc/nginx» => grep x /etc/nginx/conf.d/*.conf

@@ -44,6 +44,21 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
 
 
+class Script(Model):
+    """What may be given to a program that is a script, on any system, of whatever interpreter.
+
+    Attributes:
+        words: how it treats what it is given, by its source. `whole`: hands its words on
+            unchanged, and reads them no second time. `quoted`: puts them between single quotes
+            in a text that it gives to `eval`. `plain`: in any other way, so that only plain words
+            and no patterns may stand.
+        hint: one sentence on what to write in place of a word that it could misread.
+    """
+
+    words: Literal["plain", "quoted", "whole"] = "plain"
+    hint: str = ""
+
+
 class Entry(Model):
     """What every program's entry has.
 
@@ -51,6 +66,7 @@ class Entry(Model):
         read_only: whether it changes nothing beyond itself; else `effects` says what.
         effects: what it does beside reading.
         builtin: a shell's own word that only ever treats its arguments as data.
+        script: how it treats its words, where it is a script on some system.
         refused: well-known words that are left out on purpose, by what they would do.
         instead: what to put in place of a refused word, by that word.
         examples: commands that are let through, offered where nothing closer is found.
@@ -59,6 +75,7 @@ class Entry(Model):
     read_only: bool = True
     effects: str = ""
     builtin: bool = False
+    script: Script | None = None
     refused: Refused = {}
     instead: dict[str, str] = {}
     examples: tuple[str, ...] = ()

@@ -34,6 +34,7 @@ from hostup_mcp.policy.models import (
 from hostup_mcp.policy.options import check_options
 from hostup_mcp.policy.paths import PathBlock, PathPattern, PathRules
 from hostup_mcp.policy.ps import check_ps
+from hostup_mcp.policy.script_words import check_script_words
 from hostup_mcp.policy.sed import check_sed
 from hostup_mcp.policy.shapes import Shape, check_shapes
 from hostup_mcp.policy.tree import Word
@@ -60,8 +61,8 @@ def preset_data() -> PresetData:
         document |= cast("dict[str, object]", tomllib.loads(text))
     commands = cast("dict[str, dict[str, object]]", document["command"])
     for name, entry in commands.items():
-        if "like" in entry:
-            commands[name] = commands[cast("str", entry["like"])]
+        if like := cast("str | None", entry.pop("like", None)):
+            commands[name] = {**commands[like], **entry}
         else:
             entry.setdefault("parser", "getopt")
     return PresetData.model_validate(document)
@@ -122,6 +123,8 @@ class Preset:
         if command is None:
             return self._unknown(name)
         fault, refused = self._check_arguments(command, words[1:])
+        if fault is None and command.script:
+            fault = check_script_words(command.script, words[1:])
         if fault is None:
             return None
         return self._explain(
