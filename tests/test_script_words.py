@@ -10,6 +10,7 @@ from hostup_mcp.policy.tree import Word
 
 ZGREP = Script(words="quoted", hint="Write it otherwise.")
 WHOLE = Script(words="whole")
+EXPANDED = Script(words="expanded")
 PLAIN = Script()
 
 
@@ -40,6 +41,18 @@ def test_nothing_ends_the_quotes_and_options_are_plain(text: str) -> None:
 def test_a_script_of_another_kind_gets_plain_words_only(text: str) -> None:
     assert misread(PLAIN, "status", "sshd") is None
     assert misread(PLAIN, "status", text) == 1
+
+
+@pytest.mark.parametrize("text", ["nginx*", "?", "~n", "*"])
+def test_bare_in_a_text_a_word_may_become_names(text: str) -> None:
+    assert misread(EXPANDED, "list", text) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a b", "a|b", "x'", "\\", "$x", "#", "(", "{a,b}", "[a]", "!"]
+)
+def test_bare_in_a_text_nothing_else_may_stand(text: str) -> None:
+    assert misread(EXPANDED, "list", text) == 1
 
 
 def test_a_script_of_another_kind_gets_no_names_from_the_shell() -> None:

@@ -50,12 +50,13 @@ class Script(Model):
     Attributes:
         words: how it treats what it is given, by its source. `whole`: hands its words on
             unchanged, and reads them no second time. `quoted`: puts them between single quotes
-            in a text that it gives to `eval`. `plain`: in any other way, so that only plain words
-            and no patterns may stand.
+            in a text that it gives to `eval`. `expanded`: puts them bare into the text of a
+            command, so that `*`, `?` and `~` may become names of files, and nothing else may
+            stand. `plain`: in any other way, so that only plain words and no patterns may stand.
         hint: one sentence on what to write in place of a word that it could misread.
     """
 
-    words: Literal["plain", "quoted", "whole"] = "plain"
+    words: Literal["plain", "expanded", "quoted", "whole"] = "plain"
     hint: str = ""
 
 

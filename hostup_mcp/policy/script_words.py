@@ -17,6 +17,10 @@ from hostup_mcp.policy.tree import Word
 
 # No shell reads any of these as anything but itself, quoted or not, wherever in a word.
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_./:@%+,=-]+")
+_EXPANDED: Final = re.compile(r"[A-Za-z0-9_./:@%+,=*?~-]+")
+_QUOTE: Final = (
+    "has a single quote, which can end the quotes that the program, a script, puts around it"
+)
 
 
 def check_script_words(script: Script, words: Sequence[Word]) -> Misfit | None:
@@ -38,19 +42,15 @@ def check_script_words(script: Script, words: Sequence[Word]) -> Misfit | None:
 
 def _misread(script: Script, word: Word) -> str:
     """What is wrong with a word, as the end of a sentence; empty where nothing is."""
-    match script.words:
-        case "whole":
-            return ""
-        case "quoted":
-            # gzip 1.12 forgets to escape a quote at the end of an option, so options are plain.
-            if word.text.startswith("-") and not _PLAIN.fullmatch(word.text):
-                return "is an option, of which the program, a script, reads only a plain one safely"
-            return (
-                "has a single quote, which can end the quotes that the program, a script, puts "
-                "around it"
-                if "'" in word.text
-                else ""
-            )
-        case _:
-            plain = _PLAIN.fullmatch(word.text) and not word.is_glob
-            return "" if plain else "is not a plain word, and the program is a script"
+    text = word.text
+    if script.words == "whole":
+        return ""
+    if script.words == "quoted":
+        # gzip 1.3.12 to 1.14 forget to escape a quote at the end of an option; BSD leaves options
+        # unquoted.
+        if text.startswith("-") and not _PLAIN.fullmatch(text):
+            return "is an option, of which the program, a script, reads only a plain one safely"
+        return _QUOTE if "'" in text else ""
+    signs = _EXPANDED if script.words == "expanded" else _PLAIN
+    fits = signs.fullmatch(text) and not word.is_glob
+    return "" if fits else "is not a plain word, and the program is a script on some systems"
