@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from hostup_mcp.policy.models import Script
+from hostup_mcp.policy.preset import preset_data
 from hostup_mcp.policy.script_words import check_script_words
 from hostup_mcp.policy.tree import Word
 
+DOCS = Path(__file__).parents[1] / "docs" / "script_programs.md"
 ZGREP = Script(words="quoted", hint="Write it otherwise.")
 WHOLE = Script(words="whole")
 EXPANDED = Script(words="expanded")
@@ -65,3 +70,14 @@ def test_the_refusal_says_what_to_write() -> None:
     fault = check_script_words(ZGREP, [Word("x'")])
     assert fault is not None
     assert (fault.code, fault.hint) == ("script_word", ZGREP.hint)
+
+
+def test_the_table_has_every_script_and_how_it_is_judged() -> None:
+    told: dict[str, set[str]] = {}
+    for row in DOCS.read_text().splitlines():
+        cells = [cell.strip() for cell in row.strip("|").split("|")]
+        if len(cells) == 7 and cells[0].startswith("`"):
+            for name in re.findall(r"`([^`]+)`", cells[0]):
+                told.setdefault(name, set()).add(cells[5].strip("`"))
+    entries = preset_data().command.items()
+    assert told == {name: {entry.script.words} for name, entry in entries if entry.script}

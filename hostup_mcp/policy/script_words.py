@@ -3,6 +3,7 @@
 A shell script can hand its words to `eval`, leave an expansion unquoted, or write them into a
 script of sed's. What the program at its end accepts says nothing about that, so the words of such
 a program are judged by a rule of their own, whatever their types let through.
+docs/script_programs.md says what each script was found to do.
 """
 
 from __future__ import annotations
