@@ -271,11 +271,19 @@ class RefusedNames(Model):
 
 
 class PathBlockData(Model):
-    """One block of path rules: exactly one of `allow` and `deny`."""
+    """One block of path rules: exactly one of `allow` and `deny`.
+
+    Attributes:
+        allow: patterns of paths that may be read.
+        deny: patterns of paths that may not, in any letter case.
+        protected: whether no setting lifts what is denied.
+        named: whether only what is asked for by name is denied, see `paths.PathBlock`.
+    """
 
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
     protected: bool = False
+    named: bool = False
 
 
 class PresetData(Model):
