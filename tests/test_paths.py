@@ -151,6 +151,86 @@ def test_the_stars_of_a_shell_leave_out_a_leading_dot(rule: str, glob: str, meet
 
 # ------------------------------------------------------------------ blocks of rules
 
+LETTERS_OF_BOTH = "/aA."
+MIXED = ["/" + "".join(t) for n in range(4) for t in itertools.product(LETTERS_OF_BOTH, repeat=n)]
+mixed_rules = st.lists(st.sampled_from(["/", "a", "A", "*", "?", "**"]), max_size=3).map(
+    lambda parts: "/" + "".join(parts)
+)
+mixed_globs = (
+    st.lists(
+        st.lists(st.sampled_from(["a", "A", "*", "?"]), min_size=1, max_size=2).map("".join),
+        min_size=1,
+        max_size=2,
+    )
+    .map(lambda names: "/" + "/".join(names))
+    .filter(lambda text: ("*" in text or "?" in text) and "**" not in text)
+)
+
+
+@given(mixed_rules, st.sampled_from(MIXED))
+@example("/aA", "/Aa")
+def test_what_denies_does_so_in_any_letter_case(rule: str, path: str) -> None:
+    denied = make((False, [rule]), (True, ["/**"])).check_read(path, is_glob=False)
+    if is_normal(path):
+        assert bool(denied) == fits_rule(rule.lower(), path.lower())
+        allowed = make((True, [rule])).check_read(path, is_glob=False)
+        assert (allowed is None) == fits_rule(rule, path)
+
+
+@given(mixed_rules, mixed_globs)
+@example("/a", "/A*")
+@example("/A*", "/a?")
+def test_a_pattern_is_denied_that_reaches_a_name_in_another_letter_case(
+    rule: str, glob: str
+) -> None:
+    paths = make((False, [rule]), (True, ["/**"]))
+    reached = [path for path in MIXED if is_normal(path) and fits_glob(glob, path)]
+    if any(fits_rule(rule.lower(), path.lower()) for path in reached):
+        assert paths.check_read(glob, is_glob=True)
+
+
+@given(mixed_rules, mixed_globs)
+@example("/**/a", "/*/A")
+@example("/*a", "/*")
+def test_a_block_for_names_lets_through_only_what_may_have_another_name(
+    rule: str, glob: str
+) -> None:
+    block = PathBlock(allows=False, patterns=(PathPattern(rule),), named=True)
+    everything = PathBlock(allows=True, patterns=(PathPattern("/**"),))
+    paths = PathRules([block, everything])
+    reached = [path for path in MIXED if is_normal(path) and fits_glob(glob, path)]
+    for path in reached:
+        by_name = paths.check_read(path, is_glob=False)
+        assert bool(by_name) == fits_rule(rule.lower(), path.lower())
+    others = [path for path in reached if not fits_rule(rule.lower(), path.lower())]
+    if others:
+        assert paths.check_read(glob, is_glob=True) is None
+
+
+@pytest.mark.parametrize(
+    ("glob", "tree", "denied"),
+    [
+        ("/log/*.key", "", True),
+        ("/log/*.KEY", "", True),
+        ("/*/x.key", "", True),
+        ("/log/*", "", False),
+        ("/log/*.log", "", False),
+        ("", "/log", False),
+        ("", "/log/x.key", True),
+        ("", "/log/.git", True),
+        ("", "/log/.git/hooks", True),
+    ],
+)
+def test_a_block_for_names_denies_what_has_no_other_name(
+    glob: str, tree: str, denied: bool
+) -> None:
+    names = tuple(map(PathPattern, ("/**/*.key", "/**/.*", "/**/.*/**")))
+    everything = PathBlock(allows=True, patterns=(PathPattern("/**"),))
+    paths = PathRules([PathBlock(allows=False, patterns=names, named=True), everything])
+    fault = paths.check_read(glob or tree, is_glob=bool(glob), tree=bool(tree))
+    assert (fault.code if fault else None) == ("name_protected" if denied else None)
+
+
 blocks = st.lists(st.tuples(st.booleans(), st.lists(rules, min_size=1, max_size=2)), max_size=3)
 
 
@@ -272,18 +352,32 @@ def names(path: str) -> Misfit | None:
         (read, "/etc/shadow", "path_protected"),
         (read, "//etc/./shadow", "path_protected"),
         (read, "/root/notes", "path_protected"),
-        (read, "/etc/nginx/site.key", "name_protected"),
-        (read, "/etc/nginx/.htpasswd", "name_protected"),
+        (read, "/etc/nginx/site.key", "path_not_readable"),
+        (read, "/etc/nginx/sites-enabled/site.key", "name_protected"),
+        (read, "/etc/nginx/sites-enabled/SITE.Key.1", "name_protected"),
+        (read, "/ETC/Shadow", "path_protected"),
+        (read, "/VAR/LOG/syslog", "path_not_readable"),
+        (read, "/etc/nginx/.htpasswd", "path_not_readable"),
+        (read, "/etc/nginx/.git/x.conf", "name_protected"),
         (read, "/srv/app/log", "path_not_readable"),
         (read, "/", "path_not_readable"),
         (read, "/etc", "path_not_readable"),
         (glob, "/var/log/*.log", None),
         (glob, "/var/log/nginx/????", None),
         (glob, "/etc/nginx/conf.d/*.conf", None),
-        (glob, "/etc/nginx/*", "name_protected"),
-        (glob, "/etc/nginx/*.k*", "name_protected"),
-        (glob, "/etc/nginx/*y", "name_protected"),
-        (glob, "/etc/nginx/?*m", "name_protected"),
+        (glob, "/etc/nginx/*", "path_not_readable"),
+        (glob, "/etc/nginx/*.conf", None),
+        (glob, "/etc/nginx/*/*.conf", "name_protected"),
+        (glob, "/etc/nginx/sites-enabled/*", None),
+        (glob, "/etc/nginx/sites-enabled/*.key", "name_protected"),
+        (glob, "/var/log/*", None),
+        (glob, "/var/log/*/*.log", "path_protected"),
+        (glob, "/var/log/journal/*/*", "path_protected"),
+        (glob, "/var/log/?ournal/*/*", "path_protected"),
+        (glob, "/var/log/btmp*", "name_protected"),
+        (glob, "/etc/nginx/*.k*", "path_not_readable"),
+        (glob, "/etc/nginx/*y", "path_not_readable"),
+        (glob, "/etc/nginx/?*m", "path_not_readable"),
         (glob, "/etc/*/id_rsa", "path_protected"),
         (glob, "/etc/shado?", "path_protected"),
         (glob, "/srv/*.conf", "path_not_readable"),
@@ -293,12 +387,16 @@ def names(path: str) -> Misfit | None:
         (glob, "/var/log/" + "x*" * 9, "glob_refused"),
         (glob, "var/log/*", "path_relative"),
         (glob, "/var/log/*/../x", "path_climbs"),
-        (tree, "/var/log", None),
-        (tree, "/var/log/", None),
+        (tree, "/var/log", "path_protected"),
+        (tree, "/var/log/", "path_protected"),
+        (tree, "/var/log/nginx", None),
+        (tree, "/var/log/app/", None),
+        (tree, "/var/log/installer", "path_protected"),
+        (tree, "/var/log/app/.git", "name_protected"),
         (tree, "/usr/share/doc/nginx", None),
         (tree, "/var", "path_protected"),
         (tree, "/", "path_protected"),
-        (tree, "/etc/nginx", "name_protected"),
+        (tree, "/etc/nginx", "path_not_readable"),
         (tree, "-", "path_relative"),
         (names, "/etc/shadow", None),
         (names, ".", None),

@@ -216,6 +216,8 @@ def _parts(command: Command) -> Iterator[str]:
 def _options(spec: OptionSet) -> Iterator[str]:
     flags = dict.fromkeys((*spec.flags, *spec.mode, *spec.recursive, *spec.words))
     yield from _named(tuple(flags), {**spec.options, **spec.attached, **spec.following})
+    for name, need in spec.needs.items():
+        yield f"({name} {need.values} only with {need.option})"
     if spec.first:
         yield spec.first
     if spec.operands:

@@ -82,6 +82,24 @@ class Entry(Model):
     examples: tuple[str, ...] = ()
 
 
+class Need(Model):
+    """Values of an option that another option must stand beside.
+
+    Attributes:
+        values: type of the values concerned.
+        option: which must stand, anywhere.
+        add: that option with a value, to be offered.
+    """
+
+    values: str
+    option: str
+    add: str
+
+
+Needs = Annotated[dict[str, Need], BeforeValidator(_split_keys)]
+"""Option to need; in the file, synonyms share an entry."""
+
+
 class OptionSet(Model):
     """Options and operands in the manner of getopt.
 
@@ -104,6 +122,7 @@ class OptionSet(Model):
         one_of: options of which at least one must stand.
         all_of: options that must all stand.
         recursive: flags that make the operands whole folders, of which one must stand.
+        needs: options of which some values are accepted only beside another option.
     """
 
     flags: Words = ()
@@ -123,6 +142,7 @@ class OptionSet(Model):
     one_of: Words = ()
     all_of: Words = ()
     recursive: Words = ()
+    needs: Needs = {}
 
     @cached_property
     def bare(self) -> frozenset[str]:
@@ -134,6 +154,7 @@ class OptionSet(Model):
         """The names of every value type in use."""
         tables = (self.options, self.attached, self.following, self.separate)
         named = [name for table in tables for name in table.values()]
+        named += [need.values for need in self.needs.values()]
         return tuple(name for name in (*named, self.first, self.operands) if name)
 
 
@@ -268,11 +289,19 @@ class RefusedNames(Model):
 
 
 class PathBlockData(Model):
-    """One block of path rules: exactly one of `allow` and `deny`."""
+    """One block of path rules: exactly one of `allow` and `deny`.
+
+    Attributes:
+        allow: patterns of paths that may be read.
+        deny: patterns of paths that may not, in any letter case.
+        protected: whether no setting lifts what is denied.
+        named: whether only what is asked for by name is denied, see `paths.PathBlock`.
+    """
 
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
     protected: bool = False
+    named: bool = False
 
 
 class PresetData(Model):

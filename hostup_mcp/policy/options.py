@@ -35,6 +35,7 @@ class _Walker:
         self._types = types
         self._next = 0
         self._used: list[str] = []
+        self._values: list[tuple[str, str, int]] = []
         self._operands: list[int] = []
 
     def walk(self) -> Misfit | None:
@@ -105,6 +106,7 @@ class _Walker:
         fault = self._types.check(kind, value.text, is_glob=value.is_glob)
         if fault:
             return of_option(name, fault, self._next)
+        self._values.append((name, value.text, self._next))
         self._next += 1
         return None
 
@@ -114,6 +116,7 @@ class _Walker:
         if not equals or not kind:
             return self._refuse(name, index)
         self._used.append(name)
+        self._values.append((name, value, index))
         fault = self._types.check(kind, value, attached=True)
         return of_option(name, fault, index) if fault else None
 
@@ -130,6 +133,7 @@ class _Walker:
                 # The rest of the word is the value, however it looks; util-linux drops a leading =.
                 self._used.append(name)
                 value = rest.removeprefix("=") if name in self._spec.attached else rest
+                self._values.append((name, value, index))
                 fault = self._types.check(kind, value, attached=True)
                 return of_option(name, fault, index) if fault else None
             if not self._may_end_a_word(name) or (rest and name in self._spec.separate):
@@ -159,6 +163,21 @@ class _Walker:
         missing = [name for name in spec.all_of if name not in used]
         if missing:
             return _usage(f"{' and '.join(missing)} must be given")
+        return self._check_needs(used)
+
+    def _check_needs(self, used: set[str]) -> Misfit | None:
+        for name, value, index in self._values:
+            need = self._spec.needs.get(name)
+            if need is None or need.option in used:
+                continue
+            if self._types.check(need.values, value, attached=True) is None:
+                return Misfit(
+                    "option_missing",
+                    f"{name} {shown(value)} is accepted only together with {need.option}.",
+                    index,
+                    f"Add {need.add}, or other fields of those allowed.",
+                    name,
+                )
         return None
 
     def _check_operands(self, *, after_dashes: bool) -> Misfit | None:

@@ -1,7 +1,8 @@
 """Which files may be read: ordered blocks of path patterns, also for patterns and whole folders.
 
 A shell pattern, or a folder that is read with all below it, stands for many paths at once. It
-passes only where an allow rule covers all of them and no earlier deny rule meets any.
+passes only where an allow rule covers all of them and no earlier deny rule meets any. What denies
+does so in any letter case; what allows is exact.
 """
 
 from __future__ import annotations
@@ -95,6 +96,13 @@ class PathPattern:
                 tokens.append(_Token("one", sign))
         self._tokens = tuple(tokens)
         self._prefix = re.split(r"[*?]", text, maxsplit=1)[0]
+        self._expanded = expanded
+
+    @cached_property
+    def folded(self) -> PathPattern:
+        """The same in small letters, for what holds in any letter case."""
+        lower = self.text.lower()
+        return self if lower == self.text else PathPattern(lower, expanded=self._expanded)
 
     @cached_property
     def expression(self) -> re.Pattern[str]:
@@ -182,11 +190,30 @@ class PathBlock:
         allows: which of the two.
         patterns: of paths.
         protected: a deny block that no setting lifts.
+        named: a deny block for what is asked for by name. A pattern or a folder is denied only
+            where all that it stands for has such a name; one that merely may reach it is not.
     """
 
     allows: bool
     patterns: tuple[PathPattern, ...]
     protected: bool = False
+    named: bool = False
+
+    def fits(self, path: str) -> PathPattern | None:
+        """The first pattern that a path fits."""
+        if self.allows:
+            return next((p for p in self.patterns if p.expression.fullmatch(path)), None)
+        lower = path.lower()
+        return next((p for p in self.patterns if p.folded.expression.fullmatch(lower)), None)
+
+    def denies(self, *meant: PathPattern) -> PathPattern | None:
+        """The first pattern for which a deny block denies any of these patterns."""
+        folded = [one.folded for one in meant]
+        for pattern in self.patterns:
+            relation = pattern.folded.covers if self.named else pattern.folded.meets
+            if any(relation(one) for one in folded):
+                return pattern
+        return None
 
 
 class PathRules:
@@ -202,9 +229,9 @@ class PathRules:
 
     def is_protected(self, pattern: str) -> bool:
         """Whether all that a pattern names is protected, whatever a setting says."""
-        named = PathPattern(pattern)
+        named = PathPattern(pattern).folded
         return any(
-            block.protected and any(one.covers(named) for one in block.patterns)
+            block.protected and any(one.folded.covers(named) for one in block.patterns)
             for block in self._blocks
         )
 
@@ -232,13 +259,12 @@ class PathRules:
         path = f"/proc/sys/{name.replace('.', '/')}"
         meant = (PathPattern(path), PathPattern(f"{path}/**"))
         for block in self._blocks:
-            for pattern in block.patterns if block.protected else ():
-                if any(pattern.meets(one) for one in meant):
-                    return Misfit(
-                        "path_protected",
-                        f"{shown(name)} would show what is protected ({pattern.text}).",
-                        hint="Name the setting that is wanted.",
-                    )
+            if block.protected and (pattern := block.denies(*meant)):
+                return Misfit(
+                    "path_protected",
+                    f"{shown(name)} would show what is protected ({pattern.text}).",
+                    hint="Name the setting that is wanted.",
+                )
         return None
 
     def check_file(self, path: str, *, is_glob: bool) -> Misfit | None:
@@ -289,15 +315,15 @@ class PathRules:
     def _check_one(self, path: str) -> Misfit | None:
         named: Misfit | None = None
         for block in self._blocks:
-            for pattern in block.patterns:
-                if not pattern.expression.fullmatch(path):
-                    continue
-                if block.allows:
-                    return named
-                if block.protected:
-                    return _denied(path, pattern, block)
-                # A name only counts where the file might be read otherwise.
-                named = named or _denied(path, pattern, block)
+            pattern = block.fits(path)
+            if pattern is None:
+                continue
+            if block.allows:
+                return named
+            if block.protected:
+                return _denied(path, pattern, block)
+            # A name only counts where the file might be read otherwise.
+            named = named or _denied(path, pattern, block)
         return Misfit(
             "path_not_readable",
             f"{shown(path)} is not among the files that may be read.",
@@ -309,21 +335,22 @@ class PathRules:
         """`meant`: what is read, and what else must not be denied."""
         named: Misfit | None = None
         for block in self._blocks:
-            for pattern in block.patterns:
-                if block.allows and pattern.covers(meant[0]):
+            if block.allows:
+                if any(pattern.covers(meant[0]) for pattern in block.patterns):
                     return named
-                if block.allows or not any(pattern.meets(one) for one in meant):
-                    continue
-                denied = Misfit(
-                    "path_protected" if block.protected else "name_protected",
-                    f"{shown(shown_as)} could also reach files that are protected "
-                    f"({pattern.text}).",
-                    hint="Name the files, or a pattern that cannot reach them, such as "
-                    "/etc/nginx/conf.d/*.conf.",
-                )
-                if block.protected:
-                    return denied
-                named = named or denied
+                continue
+            pattern = block.denies(*meant)
+            if pattern is None:
+                continue
+            denied = Misfit(
+                "path_protected" if block.protected else "name_protected",
+                f"{shown(shown_as)} could also reach files that are protected ({pattern.text}).",
+                hint="Name the files, or a folder or pattern that cannot reach them, such as "
+                "/var/log/nginx or /etc/nginx/conf.d/*.conf.",
+            )
+            if block.protected:
+                return denied
+            named = named or denied
         return Misfit(
             "path_not_readable",
             f"{shown(shown_as)} could reach files that are not among those that may be read.",

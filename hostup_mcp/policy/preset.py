@@ -99,6 +99,7 @@ class Preset:
                 allows=bool(block.allow),
                 patterns=tuple(PathPattern(text) for text in block.allow or block.deny),
                 protected=block.protected,
+                named=block.named,
             )
             for block in self.data.path
         ]

@@ -69,6 +69,8 @@ class StageRewriter:
             return
         if name == "printf" and (printing := same_bytes(shlex.join(argv))):
             yield _with(stage, tuple(shlex.split(printing)))
+        if fault.code == "option_missing" and isinstance(command, Getopt):
+            yield _with(stage, (argv[0], command.needs[fault.option].add, *argv[1:]))
         instead = list(instead_of(command, argv, fault.code, index))
         for other in instead:
             yield _with(stage, other)
