@@ -12,7 +12,7 @@ from hostup_mcp.policy.values import Definition
 
 Effect = Literal[
     "state", "exec", "write", "read", "hang", "secret", "net", "load", "elsewhere", "links",
-    "pager", "heavy",
+    "pager", "heavy", "acts",
 ]  # fmt: skip
 """What a refused option would do; `refused.toml` has a sentence for each."""
 
@@ -50,6 +50,7 @@ class Entry(Model):
     Attributes:
         read_only: whether it changes nothing beyond itself; else `effects` says what.
         effects: what it does beside reading.
+        opens: paths below /dev and /sys that it opens of itself.
         builtin: a shell's own word that only ever treats its arguments as data.
         refused: well-known words that are left out on purpose, by what they would do.
         instead: what to put in place of a refused word, by that word.
@@ -58,6 +59,7 @@ class Entry(Model):
 
     read_only: bool = True
     effects: str = ""
+    opens: Words = ()
     builtin: bool = False
     refused: Refused = {}
     instead: dict[str, str] = {}
@@ -85,7 +87,11 @@ class OptionSet(Model):
         mode: options of which exactly one must stand.
         one_of: options of which at least one must stand.
         all_of: options that must all stand.
-        recursive: flags that make the operands whole folders, of which one must stand.
+        recursive: flags that make the operands whole folders; of those that are read, one must
+            stand.
+        same_disk: flags that keep a walk through folders on one file system.
+        depth: options, with the value in the next word, that bound how deep such a walk goes.
+        acting: flags that do more than read, which `diagnostics-strict` leaves out.
     """
 
     flags: Words = ()
@@ -105,6 +111,9 @@ class OptionSet(Model):
     one_of: Words = ()
     all_of: Words = ()
     recursive: Words = ()
+    same_disk: Words = ()
+    depth: Words = ()
+    acting: Words = ()
 
     @cached_property
     def bare(self) -> frozenset[str]:
@@ -250,11 +259,23 @@ class RefusedNames(Model):
 
 
 class PathBlockData(Model):
-    """One block of path rules: exactly one of `allow` and `deny`."""
+    """One block of path rules: exactly one of `allow` and `deny`; `why` completes "PATH ..."."""
 
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
     protected: bool = False
+    why: str = ""
+
+
+class PlacesData(Model):
+    """See `Places` in `paths.py`."""
+
+    automounts: tuple[str, ...]
+    ways: tuple[str, ...]
+    disks: tuple[str, ...]
+    kernel: tuple[str, ...]
+    folders: tuple[str, ...]
+    fifos: tuple[str, ...]
 
 
 class PresetData(Model):
@@ -263,6 +284,7 @@ class PresetData(Model):
     Attributes:
         types: value types by name.
         path: the blocks of path rules, in order.
+        places: paths of which it matters that a program goes there at all.
         effects: a clause for each effect.
         refuse: programs that are refused for a reason of their own, by code.
         equivalents: for a program that is not allowed, what to write instead; `{}` stands for its
@@ -272,6 +294,7 @@ class PresetData(Model):
 
     types: dict[str, Definition]
     path: tuple[PathBlockData, ...]
+    places: PlacesData
     effects: dict[Effect, str]
     refuse: dict[str, RefusedNames]
     equivalents: dict[str, tuple[str, ...]]
