@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Final, Literal
 
 from hostup_mcp.policy.misfit import Misfit, shown
@@ -295,6 +295,11 @@ class PathRules:
         """Every allow pattern, in order."""
         return tuple(p.text for block in self._blocks if block.allows for p in block.patterns)
 
+    @property
+    def automounts(self) -> tuple[PathPattern, ...]:
+        """Folders in which something is mounted as soon as one is entered."""
+        return self._places.automounts
+
     def is_protected(self, pattern: str) -> bool:
         """Whether all that a pattern names is protected, whatever a setting says."""
         named = PathPattern(pattern)
@@ -427,7 +432,7 @@ class PathRules:
                 )
             found = PathPattern.of_expression(parts, text)
             for pattern in self._kept_settings():
-                if any(name.meets(found) for name in _printed_names(pattern)):
+                if any(name.meets(found) for name in _printed_names(pattern.text)):
                     return _kept(expression, pattern)
         return None
 
@@ -567,13 +572,16 @@ def _kept(name: str, pattern: PathPattern) -> Misfit:
     )
 
 
-def _printed_names(pattern: PathPattern) -> Iterator[PathPattern]:
+@cache
+def _printed_names(pattern: str) -> tuple[PathPattern, ...]:
     """The names of settings as sysctl prints them, with dots for slashes."""
-    name = pattern.text.removeprefix(_SETTINGS).replace("/", ".").removesuffix(".**")
+    name = pattern.removeprefix(_SETTINGS).replace("/", ".").removesuffix(".**")
     before, star, after = name.partition("*")
-    for head in _INTERFACES if star else ("",):
-        tail = ("tail",) if star else ()
-        yield PathPattern.of_expression((*before, *head, *tail, *after), name)
+    tail = ("tail",) if star else ()
+    return tuple(
+        PathPattern.of_expression((*before, *head, *tail, *after), name)
+        for head in (_INTERFACES if star else ("",))
+    )
 
 
 def _expression_parts(text: str) -> tuple[str, ...] | None:
