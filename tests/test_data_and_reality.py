@@ -25,6 +25,7 @@ from hostup_mcp.policy.models import (
     Shapes,
     Subcommands,
 )  # fmt: skip
+from hostup_mcp.policy.paths import PathPattern
 from hostup_mcp.policy.preset import preset_data, program_name
 from tests.conftest import missing
 from tests.runner_harness import POLICY
@@ -361,3 +362,67 @@ def test_a_line_that_changes_something_is_found_out(script: str, tracing: Path) 
     trace = strace(script.format(*[str(tracing / "file")] * 2), tracing / "trace")
     found = changes(trace, {"sh", "rm", "mkdir", "touch", "ln", "mv", "cp", "chmod", "env"})
     assert any(call.startswith(CHANGING[script]) for call in found), found
+
+
+# ---------------------------------------------------------------- what is opened of the kernel's
+
+_KERNEL = re.compile(r"/(?:dev|sys)(?:/|$)")
+_SAID_IN_LINE = re.compile(r"/(?:dev|sys)/[^*?]*")
+
+
+def opened_unasked(trace: str, approved: ApprovedCommand) -> list[str]:
+    """What was opened below /dev and /sys that neither the line names nor an entry says."""
+    patterns: list[PathPattern] = []
+    named: list[str] = []
+    for stage in approved.stages:
+        patterns += map(PathPattern, COMMANDS[program_name(stage.words[0].text)].opens)
+        named += [found[0] for w in stage.words if (found := _SAID_IN_LINE.match(w.text))]
+    found: list[str] = []
+    for name, rest in _CALL.findall(trace):
+        path = (_STRING.findall(rest) or [""])[0]
+        # The shell goes through the folders of a pattern.
+        asked = any(path.startswith(one) or one.startswith(path) for one in named)
+        said = any(pattern.expression.fullmatch(path.rstrip("/")) for pattern in patterns)
+        if name.startswith("open") and _KERNEL.match(path) and path not in _NOWHERE:
+            found += [path] if not asked and not said else []
+    return found
+
+
+def lines_to_open() -> list[ApprovedCommand]:
+    folder = Path(__file__).parent / "corpus"
+    texts = [example for entry in COMMANDS.values() for example in entry.examples]
+    for name in ("benign", "kernel"):
+        lines = [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]
+        texts += [line["command"] for line in lines if line["expect"] == "allow"]
+    found: list[ApprovedCommand] = []
+    for text in sorted({*texts} - LEFT_OUT.keys()):
+        approved = POLICY.judge(text)
+        assert isinstance(approved, ApprovedCommand), text
+        names = [program_name(stage.words[0].text) for stage in approved.stages]
+        walks = text.startswith(("find /", "du", "tree", "ls -R"))
+        # An entry that is not read-only says what else it does, and need not be run here.
+        quiet = all(name in COMMANDS and COMMANDS[name].read_only for name in names)
+        if quiet and not walks and all(map(installed, names)):
+            found.append(approved)
+    return found
+
+
+def test_devices_and_the_kernels_files_are_opened_only_where_an_entry_says_so(
+    tracing: Path,
+) -> None:
+    lines = lines_to_open()
+    assert len(lines) >= 200
+
+    def run(number: int) -> list[str]:
+        return opened_unasked(strace(lines[number].sent, tracing / str(number)), lines[number])
+
+    with ThreadPoolExecutor(6) as pool:
+        results = [*pool.map(run, range(len(lines)))]
+    assert not {lines[n].body: paths for n, paths in enumerate(results) if paths}
+
+
+def test_what_is_opened_unasked_is_found_out(tracing: Path) -> None:
+    approved = POLICY.judge("df -h /dev/shm")
+    assert isinstance(approved, ApprovedCommand)
+    trace = strace("df /dev/shm; cat /sys/kernel/uevent_seqnum /dev/null", tracing / "trace")
+    assert opened_unasked(trace, approved) == ["/sys/kernel/uevent_seqnum"]

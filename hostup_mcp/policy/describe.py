@@ -148,12 +148,12 @@ def _policy_lines(policy: Policy, like: Policy | None) -> list[str]:
             lines.append("The same as by default.")
         else:
             lines += _programs(policy)
-        readable = policy.preset.types.paths.readable
-        known = like.preset.types.paths.readable if like else ()
+        readable = policy.preset.readable
+        known = like.preset.readable if like else ()
         if new := [pattern for pattern in readable if pattern not in known]:
             lines += ["", "## Files that may be read", ""]
             lines += [f"- `{pattern}`" for pattern in new]
-            lines += ["", "Names, sizes and owners may be asked of every path."]
+            lines += ["", "Names, sizes and owners may be asked of nearly every path."]
     return lines
 
 

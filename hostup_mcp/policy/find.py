@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from hostup_mcp.policy.misfit import Misfit, of_option, shown
 from hostup_mcp.policy.models import Find
@@ -10,6 +11,7 @@ from hostup_mcp.policy.tree import Word
 from hostup_mcp.policy.values import ValueTypes
 
 _JOINS = frozenset({"-a", "-and", "-o", "-or"})
+_SAME_DISK = frozenset({"-xdev", "-mount"})
 _NEGATIONS = frozenset({"!", "-not"})
 
 
@@ -21,11 +23,25 @@ def check_find(spec: Find, words: Sequence[Word], types: ValueTypes) -> Misfit |
     """
     index = 0
     while index < len(words) and not _starts_expression(words[index].text):
-        fault = types.check("meta", words[index].text, is_glob=words[index].is_glob)
-        if fault:
-            return fault.at(index)
         index += 1
+    expression = [word.text for word in words[index:]]
+    for at, word in enumerate(words[:index] or [Word("/")]):
+        if _SAME_DISK & {*expression}:
+            fault = types.check("meta", word.text, is_glob=word.is_glob)
+        else:
+            depth = _depth(expression)
+            fault = types.paths.check_walk(word.text, is_glob=word.is_glob, depth=depth)
+        if fault:
+            return fault.at(at if index else -1)
     return _Expression(spec, words, index, types).check()
+
+
+def _depth(expression: Sequence[str]) -> int | None:
+    """How deep it looks; None for all the way. No value of a test begins with a dash."""
+    values = [after for text, after in pairwise(expression) if text == "-maxdepth"]
+    if not values or not all(value.isdecimal() for value in values):
+        return None
+    return max(map(int, values))
 
 
 def _starts_expression(text: str) -> bool:

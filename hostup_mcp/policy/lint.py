@@ -14,7 +14,7 @@ from hostup_mcp.policy.preset import Preset, preset_data
 from hostup_mcp.policy.rules import Rule
 from hostup_mcp.policy.shapes import REST
 from hostup_mcp.policy.tree import CommandLine
-from hostup_mcp.policy.values import PATH_TYPES, ValueTypes, parts_of
+from hostup_mcp.policy.values import NAME_TYPES, PATH_TYPES, ValueTypes, parts_of
 
 _PRIVATE_PATHS: Final = (
     "/etc/shadow",
@@ -124,7 +124,7 @@ def _rule(rule: Rule, policy: Policy) -> Iterator[Finding]:
 
 def _slots(rule: Rule, types: ValueTypes) -> Iterator[Finding]:
     for kind in dict.fromkeys(rule.shape.slots):
-        if kind in PATH_TYPES and (kind != "meta" or _only_names(rule)):
+        if kind in PATH_TYPES and (kind not in NAME_TYPES or _only_names(rule)):
             continue
         private = [path for path in _PRIVATE_PATHS if types.check(kind, path) is None]
         if private:
@@ -146,9 +146,9 @@ def _slots(rule: Rule, types: ValueTypes) -> Iterator[Finding]:
 
 
 def _only_names(rule: Rule) -> bool:
-    """Whether the program only shows names of what its `@meta` slot takes."""
+    """Whether the program only shows names of what a slot of names takes."""
     command = preset_data().command.get(rule.program)
-    return command is not None and any(kind == "meta" for kind in getattr(command, "types", ()))
+    return command is not None and bool(NAME_TYPES & {*getattr(command, "types", ())})
 
 
 def _loose(rule: Rule, types: ValueTypes) -> Iterator[Finding]:

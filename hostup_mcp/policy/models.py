@@ -12,7 +12,7 @@ from hostup_mcp.policy.values import Definition
 
 Effect = Literal[
     "state", "exec", "write", "read", "hang", "secret", "net", "load", "elsewhere", "links",
-    "pager", "heavy",
+    "pager", "heavy", "acts",
 ]  # fmt: skip
 """What a refused option would do; `refused.toml` has a sentence for each."""
 
@@ -66,6 +66,7 @@ class Entry(Model):
     Attributes:
         read_only: whether it changes nothing beyond itself; else `effects` says what.
         effects: what it does beside reading.
+        opens: paths below /dev and /sys that it opens of itself.
         builtin: a shell's own word that only ever treats its arguments as data.
         script: how it treats its words, where it is a script on some system.
         refused: well-known words that are left out on purpose, by what they would do.
@@ -75,6 +76,7 @@ class Entry(Model):
 
     read_only: bool = True
     effects: str = ""
+    opens: Words = ()
     builtin: bool = False
     script: Script | None = None
     refused: Refused = {}
@@ -121,8 +123,12 @@ class OptionSet(Model):
         mode: options of which exactly one must stand.
         one_of: options of which at least one must stand.
         all_of: options that must all stand.
-        recursive: flags that make the operands whole folders, of which one must stand.
+        recursive: flags that make the operands whole folders; of those that are read, one must
+            stand.
         needs: options of which some values are accepted only beside another option.
+        same_disk: flags that keep a walk through folders on one file system.
+        depth: options, with the value in the next word, that bound how deep such a walk goes.
+        acting: flags that do more than read, which `diagnostics-strict` leaves out.
     """
 
     flags: Words = ()
@@ -143,6 +149,9 @@ class OptionSet(Model):
     all_of: Words = ()
     recursive: Words = ()
     needs: Needs = {}
+    same_disk: Words = ()
+    depth: Words = ()
+    acting: Words = ()
 
     @cached_property
     def bare(self) -> frozenset[str]:
@@ -296,12 +305,25 @@ class PathBlockData(Model):
         deny: patterns of paths that may not, in any letter case.
         protected: whether no setting lifts what is denied.
         named: whether only what is asked for by name is denied, see `paths.PathBlock`.
+        why: completes "PATH ...", where it is not a secret that is kept in.
     """
 
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
     protected: bool = False
     named: bool = False
+    why: str = ""
+
+
+class PlacesData(Model):
+    """See `Places` in `paths.py`."""
+
+    automounts: tuple[str, ...]
+    ways: tuple[str, ...]
+    disks: tuple[str, ...]
+    kernel: tuple[str, ...]
+    folders: tuple[str, ...]
+    fifos: tuple[str, ...]
 
 
 class PresetData(Model):
@@ -310,6 +332,7 @@ class PresetData(Model):
     Attributes:
         types: value types by name.
         path: the blocks of path rules, in order.
+        places: paths of which it matters that a program goes there at all.
         effects: a clause for each effect.
         refuse: programs that are refused for a reason of their own, by code.
         equivalents: for a program that is not allowed, what to write instead; `{}` stands for its
@@ -319,6 +342,7 @@ class PresetData(Model):
 
     types: dict[str, Definition]
     path: tuple[PathBlockData, ...]
+    places: PlacesData
     effects: dict[Effect, str]
     refuse: dict[str, RefusedNames]
     equivalents: dict[str, tuple[str, ...]]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from hostup_mcp.policy.misfit import Misfit, of_option, shown
 from hostup_mcp.policy.models import OptionSet
 from hostup_mcp.policy.tree import Word
-from hostup_mcp.policy.values import PATH_TYPES, ValueTypes
+from hostup_mcp.policy.values import NAME_TYPES, PATH_TYPES, ValueTypes
 
 _NUMBER = re.compile(r"-\d{1,9}")
 _QUANTITY = re.compile(r"[+-]?\d+[a-zA-Z]{0,3}")
@@ -37,6 +37,7 @@ class _Walker:
         self._used: list[str] = []
         self._values: list[tuple[str, str, int]] = []
         self._operands: list[int] = []
+        self._depths: list[int] = []
 
     def walk(self) -> Misfit | None:
         options_end = False
@@ -107,6 +108,8 @@ class _Walker:
         if fault:
             return of_option(name, fault, self._next)
         self._values.append((name, value.text, self._next))
+        if name in self._spec.depth:
+            self._depths.append(int(value.text))
         self._next += 1
         return None
 
@@ -184,7 +187,6 @@ class _Walker:
         spec = self._spec
         operands = [i for i in self._operands if self._words[i].text not in spec.words]
         first = spec.first if not set(self._used) & set(spec.first_unless) else ""
-        recursive = bool(set(self._used) & set(spec.recursive))
         for number, index in enumerate(operands):
             kind = first if number == 0 and first else spec.operands
             if not kind:
@@ -193,18 +195,30 @@ class _Walker:
                     f"{shown(self._words[index].text)} is not accepted here: no operand is.",
                     index,
                 )
-            if recursive and kind == "read":
-                kind = "tree"
-            word = self._words[index]
             # After -- nothing is an option any more, in every program that knows --.
-            fault = self._types.check(kind, word.text, is_glob=word.is_glob, attached=after_dashes)
+            fault = self._check_operand(kind, self._words[index], attached=after_dashes)
             if fault:
                 return fault.at(index)
+        if not operands and spec.operands in NAME_TYPES:
+            # It works on the folder that commands start in, which is /.
+            fault = self._check_operand(spec.operands, Word("/"), attached=False)
+            if fault:
+                return fault.at(-1)
         return self._check_counts(operands)
+
+    def _check_operand(self, kind: str, word: Word, *, attached: bool) -> Misfit | None:
+        spec, used = self._spec, set(self._used)
+        if used & set(spec.recursive):
+            kind = {"read": "tree", "meta": "walk"}.get(kind, kind)
+        if kind == "walk" and not used & set(spec.same_disk):
+            depth = max(self._depths, default=None)
+            return self._types.paths.check_walk(word.text, is_glob=word.is_glob, depth=depth)
+        kind = "meta" if kind == "walk" else kind
+        return self._types.check(kind, word.text, is_glob=word.is_glob, attached=attached)
 
     def _check_counts(self, operands: Sequence[int]) -> Misfit | None:
         spec, count = self._spec, len(operands)
-        recursive = bool(set(self._used) & set(spec.recursive))
+        recursive = bool(set(self._used) & set(spec.recursive)) and spec.operands == "read"
         # Without a folder it would read the one that commands start in, which is /.
         least = max(spec.min, int(self._needs_first()) + int(recursive))
         several = next((i for i in operands if self._words[i].is_glob), None)

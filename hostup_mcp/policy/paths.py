@@ -8,9 +8,9 @@ does so in any letter case; what allows is exact.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Final, Literal
 
 from hostup_mcp.policy.misfit import Misfit, shown
@@ -22,21 +22,30 @@ _PROTECTED_HINT: Final = (
     "No request lifts this; leave the file out, or look at its name and size with ls -l."
 )
 _PLAIN = re.compile(r"[A-Za-z0-9_./:@%+,=~^# -]+")
-# Dots or slashes: what a mixture means depends on the program.
+# Dots or slashes, never both: what a mixture means depends on the program.
 _SYSCTL = re.compile(
     r"[a-z*][A-Za-z0-9_*-]{0,63}(?:(?:[.][A-Za-z0-9_*-]{1,64}){0,9}|(?:/[A-Za-z0-9_*-]{1,64}){0,9})"
 )
+_EXPRESSION_PART = re.compile(r"\.\*|\.|\\\.|[A-Za-z0-9_/-]")
 _FILE_NAME = re.compile(
     r"[^.]\.(?:conf|cf|cfg|ini|list|sources|log|txt|rules|service|timer|repo|vhost)$"
 )
 _FOLDER_OF_FILES = re.compile(r"/(?:sites|conf|mods)-(?:available|enabled)$|/cron\.[a-z]+$")
+_SETTINGS: Final = "/proc/sys/"
 _TOKEN = re.compile(r"\*\*|\*|\?|[^*?]")
 
 # Kinds of token: a character; ?, * and ** of a rule; ? of a shell at the start of a name, which
 # does not match a leading dot; likewise the first character of what * matches there, if any, with
-# the rest of it as a * of its own.
-_Kind = Literal["one", "?", "*", "**", "?start", "*start"]
-_REPEATING: Final = frozenset({"*", "**"})
+# the rest of it as a * of its own. In the name of a kernel setting, a dot or a slash. In a regular
+# expression, any one character; and what may follow the first letters of an interface.
+_Kind = Literal["one", "?", "*", "**", "?start", "*start", "separator", "any", "tail"]
+_REPEATING: Final = frozenset({"*", "**", "tail"})
+_TAIL: Final = frozenset("0123456789abcdef" + "nopsvx" + "./:@-")
+# Were any word taken for an interface's name, every expression would find its settings.
+_INTERFACES: Final = (
+    "all default lo eth en wl ww bond team br docker virbr vmbr veth vnet vlan vxlan tun tap wg "
+    "ppp dummy cni cali flannel tailscale lxcbr lxdbr podman ib usb sit gre ip6tnl"
+).split()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +64,14 @@ class _Token:
         match self.kind:
             case "one":
                 return self.character == character
-            case "**":
+            case "**" | "any":
                 return True
             case "?start" | "*start":
                 return character not in "/."
+            case "separator":
+                return character in "/."
+            case "tail":
+                return character in _TAIL
             case _:
                 return character != "/"
 
@@ -104,6 +117,44 @@ class PathPattern:
         lower = self.text.lower()
         return self if lower == self.text else PathPattern(lower, expanded=self._expanded)
 
+    @classmethod
+    def of_setting(cls, name: str, below: str = "") -> PathPattern:
+        """The files that a kernel setting's name can mean, each dot and slash read as either.
+
+        busybox 1.35 does so: it looks for `eth0.100` where the name says `eth0.100` or `eth0/100`.
+
+        Args:
+            name: with dots or slashes, and `*` for any name.
+            below: what comes after it.
+        """
+        made = cls(f"{_SETTINGS}{name}{below}")
+        start, end = len(_SETTINGS), len(_SETTINGS) + len(name)
+        at = 0
+        tokens: list[_Token] = []
+        for token in made._tokens:
+            is_sign = start <= at < end and token.character in {".", "/"}
+            tokens.append(_Token("separator") if is_sign else token)
+            at += len(token.character) or len(token.kind)
+        made._tokens = tuple(tokens)
+        made._prefix = _SETTINGS + re.split(r"[*./]", name, maxsplit=1)[0]
+        return made
+
+    @classmethod
+    def of_expression(cls, parts: Sequence[str], text: str) -> PathPattern:
+        """What a regular expression finds: characters, `.` as `any`, `.*` as `**`.
+
+        Args:
+            parts: in order; one character stands for itself, a longer word for a kind of token.
+            text: the expression, to be shown.
+        """
+        made = cls(text)
+        kinds: dict[str, _Kind] = {"any": "any", "**": "**", "tail": "tail"}
+        made._tokens = tuple(
+            _Token(kinds[part]) if part in kinds else _Token("one", part) for part in parts
+        )
+        made._prefix = ""
+        return made
+
     @cached_property
     def expression(self) -> re.Pattern[str]:
         """The pattern as a regular expression for one path."""
@@ -139,6 +190,8 @@ class PathPattern:
 
     def covers(self, other: PathPattern) -> bool:
         """Whether every path that fits the other fits this one. May say no where it is so."""
+        if not other._prefix.startswith(self._prefix):
+            return False
         mine = self._tokens
         states = self._reach({0})
         for token in other._tokens:
@@ -164,6 +217,19 @@ class PathPattern:
                 at += 1
                 reached.add(at)
         return reached
+
+
+def patterns_of(texts: Iterable[str]) -> tuple[PathPattern, ...]:
+    """The patterns; `/a/{b,c}` stands for `/a/b` and `/a/c`."""
+    return tuple(PathPattern(path) for text in texts for path in _each_of(text))
+
+
+def _each_of(text: str) -> list[str]:
+    before, brace, rest = text.partition("{")
+    names, _, after = rest.partition("}")
+    if not brace:
+        return [text]
+    return [f"{before}{name}{end}" for name in names.split(",") for end in _each_of(after)]
 
 
 def _skipped(tokens: Sequence[_Token], index: int) -> int | None:
@@ -192,12 +258,14 @@ class PathBlock:
         protected: a deny block that no setting lifts.
         named: a deny block for what is asked for by name. A pattern or a folder is denied only
             where all that it stands for has such a name; one that merely may reach it is not.
+        why: of a deny block, what else than a secret it keeps in.
     """
 
     allows: bool
     patterns: tuple[PathPattern, ...]
     protected: bool = False
     named: bool = False
+    why: str = ""
 
     def fits(self, path: str) -> PathPattern | None:
         """The first pattern that a path fits."""
@@ -216,16 +284,48 @@ class PathBlock:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Paths of which it matters that a program goes there at all, whatever it reads.
+
+    Attributes:
+        automounts: folders in which something is mounted as soon as one is entered.
+        ways: links of the kernel's own that lead to any other path.
+        disks: block devices.
+        kernel: trees in which only what is in `folders` or `disks` may be opened.
+        folders: folders in the kernel's trees and in those of FIFOs that are there on every system.
+        fifos: trees in which FIFOs are made by anybody, or by services.
+        spares_root: whether a walk from / on may enter an automount.
+    """
+
+    automounts: tuple[PathPattern, ...] = ()
+    ways: tuple[PathPattern, ...] = ()
+    disks: tuple[PathPattern, ...] = ()
+    kernel: tuple[PathPattern, ...] = ()
+    folders: tuple[PathPattern, ...] = ()
+    fifos: tuple[PathPattern, ...] = ()
+    spares_root: bool = True
+
+
+_NO_PLACES: Final = Places()
+
+
 class PathRules:
     """The blocks, tried in order; what none allows is refused."""
 
-    def __init__(self, blocks: Sequence[PathBlock]) -> None:
+    def __init__(self, blocks: Sequence[PathBlock], places: Places = _NO_PLACES) -> None:
         self._blocks = tuple(blocks)
+        self._places = places
 
     @property
     def readable(self) -> tuple[str, ...]:
         """Every allow pattern, in order."""
         return tuple(p.text for block in self._blocks if block.allows for p in block.patterns)
+
+    @property
+    def automounts(self) -> tuple[PathPattern, ...]:
+        """Folders in which something is mounted as soon as one is entered."""
+        return self._places.automounts
 
     def is_protected(self, pattern: str) -> bool:
         """Whether all that a pattern names is protected, whatever a setting says."""
@@ -236,14 +336,90 @@ class PathRules:
         )
 
     def check_metadata(self, path: str, *, is_glob: bool) -> Misfit | None:
-        """Whether names, sizes and owners of this path may be asked for: any plain path.
+        """Whether names, sizes and owners of this path may be asked for: nearly any plain path.
 
         Args:
             path: the word; `.` is the folder in which commands start, `/`.
             is_glob: whether the shell expands it.
         """
-        absolute = path[1:] or "/" if path == "." or path.startswith("./") else path
-        return _check_form(absolute, is_glob=is_glob)
+        absolute = _absolute(path)
+        fault = _check_form(absolute, is_glob=is_glob)
+        if fault:
+            return fault
+        meant = PathPattern(_normal(absolute), expanded=is_glob)
+        for way in self._places.ways:
+            if PathPattern(f"{way.text}/**").meets(meant):
+                return Misfit(
+                    "path_climbs",
+                    f"{shown(path)} leads through {way.text} to another folder.",
+                    hint="Write the absolute path it leads to.",
+                )
+        for folder in self._places.automounts:
+            if folder.meets(meant) or PathPattern(f"{folder.text}/**").meets(meant):
+                return _mounts(path, folder)
+        return None
+
+    def check_walk(self, path: str, *, is_glob: bool, depth: int | None = None) -> Misfit | None:
+        """Whether a folder may be gone through with the folders below it, across all mounts.
+
+        Args:
+            path: the word.
+            is_glob: whether the shell expands it.
+            depth: of how many folders below each other the names are listed; None for all.
+        """
+        fault = self.check_metadata(path, is_glob=is_glob)
+        if fault:
+            return fault
+        normal = _normal(_absolute(path))
+        meant = PathPattern(normal, expanded=is_glob)
+        for way in self._places.ways:
+            if way.meets(meant):
+                return Misfit(
+                    "path_climbs",
+                    f"{shown(path)} leads to another folder.",
+                    hint="Write the absolute path it leads to.",
+                )
+        if self._places.spares_root and normal in {"/", "/*"}:
+            return None
+        below = PathPattern(f"{normal.rstrip('/')}/**", expanded=is_glob)
+        for folder in self._places.automounts:
+            levels = _levels(folder.text) - _levels(normal)
+            if below.meets(folder) and (depth is None or depth > levels):
+                return _mounts(path, folder)
+        return None
+
+    def check_opened(self, path: str, *, is_glob: bool) -> Misfit | None:
+        """Whether a program may open what a path names, be it a folder, a file or a device.
+
+        What is opened may be a device, of which only disks are let through, or a FIFO, where the
+        program would wait for a writer. A path that ends in a slash opens nothing but a folder.
+        """
+        fault = self.check_metadata(path, is_glob=is_glob)
+        absolute = _absolute(path)
+        if fault or absolute.endswith(("/", "/.")):
+            return fault
+        meant = PathPattern(_normal(absolute), expanded=is_glob)
+        places = self._places
+        if any(known.covers(meant) for known in (*places.folders, *places.disks)):
+            return None
+        for tree in places.kernel:
+            if tree.meets(meant):
+                return Misfit(
+                    "path_acts",
+                    f"{shown(path)} would be opened, and opening what is in {tree.text} can change "
+                    "the system.",
+                    hint="Name a disk, such as /dev/sda1, or a folder with a slash at its end.",
+                )
+        for tree in places.fifos:
+            if tree.meets(meant):
+                return Misfit(
+                    "path_acts",
+                    f"{shown(path)} could be a FIFO, and the program would wait for its writer.",
+                    hint="Name a folder, with a slash at its end.",
+                )
+        return None
+
+    # -------------------------------------------------------------- kernel settings
 
     def check_sysctl(self, name: str, *, is_glob: bool) -> Misfit | None:
         """Whether a kernel setting may be read, or all that a pattern or a group of them means.
@@ -256,16 +432,52 @@ class PathRules:
                 f"{shown(name)} is not the name of a kernel setting.",
                 hint="For example vm.swappiness, or 'net.core.*' in quotes.",
             )
-        path = f"/proc/sys/{name.replace('.', '/')}"
-        meant = (PathPattern(path), PathPattern(f"{path}/**"))
-        for block in self._blocks:
-            if block.protected and (pattern := block.denies(*meant)):
-                return Misfit(
-                    "path_protected",
-                    f"{shown(name)} would show what is protected ({pattern.text}).",
-                    hint="Name the setting that is wanted.",
-                )
+        slashed = name.replace(".", "/")
+        meant = [PathPattern.of_setting(name), PathPattern(f"{_SETTINGS}{slashed}/**")]
+        if not self._is_listed(meant[0]):
+            # The end may be an interface's own. What is listed is a setting, not `eth0.forwarding`.
+            meant.append(PathPattern.of_setting(name, "/**"))
+        for pattern in self._kept_settings():
+            if any(pattern.meets(one) for one in meant):
+                return _kept(name, pattern)
         return None
+
+    def check_sysctl_pattern(self, expression: str) -> Misfit | None:
+        """Whether none of the settings that a regular expression finds is protected.
+
+        Only characters, `.`, `.*`, `^`, `$` and `|` are understood; sysctl (procps 4.0) looks for
+        the expression in names with dots, where an interface's own dot is a slash.
+        """
+        for text in expression.split("|"):
+            parts = _expression_parts(text)
+            if parts is None:
+                return Misfit(
+                    "value_refused",
+                    f"{shown(expression)} is not an expression that can be judged here.",
+                    hint="Write names or parts of them, with . and .* and ^ and $, and | between: "
+                    "'^net.core.rmem|swappiness'.",
+                )
+            found = PathPattern.of_expression(parts, text)
+            for pattern in self._kept_settings():
+                if any(name.meets(found) for name in _printed_names(pattern.text)):
+                    return _kept(expression, pattern)
+        return None
+
+    def _is_listed(self, setting: PathPattern) -> bool:
+        """Whether a name can mean a file of which it is known that it may be read."""
+        return any(
+            pattern.text.startswith(_SETTINGS) and pattern.meets(setting)
+            for block in self._blocks
+            for pattern in (block.patterns if block.allows else ())
+        )
+
+    def _kept_settings(self) -> Iterator[PathPattern]:
+        for block in self._blocks:
+            if block.protected:
+                yield from (one for one in block.patterns if one.text.startswith(_SETTINGS))
+        yield from (one for one in self._places.automounts if one.text.startswith(_SETTINGS))
+
+    # -------------------------------------------------------------- content
 
     def check_file(self, path: str, *, is_glob: bool) -> Misfit | None:
         """Whether a file may be read by a program that, of a folder, would read what is in it.
@@ -303,10 +515,9 @@ class PathRules:
         fault = _check_form(path, is_glob=is_glob)
         if fault:
             return fault
-        parts = [part for part in path.split("/") if part not in {"", "."}]
-        normal = "/" + "/".join(parts)
+        normal = _normal(path)
         if tree:
-            below = PathPattern(f"{normal}/**" if parts else "/**")
+            below = PathPattern(f"{normal.rstrip('/')}/**")
             return self._check_many(normal, below, PathPattern(normal))
         if is_glob:
             return self._check_many(normal, PathPattern(normal, expanded=True))
@@ -342,6 +553,8 @@ class PathRules:
             pattern = block.denies(*meant)
             if pattern is None:
                 continue
+            if block.why:
+                return _acts(shown_as, pattern, block)
             denied = Misfit(
                 "path_protected" if block.protected else "name_protected",
                 f"{shown(shown_as)} could also reach files that are protected ({pattern.text}).",
@@ -358,7 +571,77 @@ class PathRules:
         )
 
 
+def _absolute(path: str) -> str:
+    return path[1:] or "/" if path == "." or path.startswith("./") else path
+
+
+def _normal(path: str) -> str:
+    """An absolute path without empty parts and dots."""
+    return "/" + "/".join(part for part in path.split("/") if part not in {"", "."})
+
+
+def _levels(path: str) -> int:
+    return sum(1 for part in path.split("/") if part)
+
+
+def _mounts(path: str, folder: PathPattern) -> Misfit:
+    return Misfit(
+        "path_acts",
+        f"{shown(path)} would enter {folder.text}, where that mounts a file system.",
+        hint="Keep find, du and tree on one file system (-xdev, -x), or name a folder outside it.",
+    )
+
+
+def _kept(name: str, pattern: PathPattern) -> Misfit:
+    return Misfit(
+        "path_protected",
+        f"{shown(name)} would show what is protected ({pattern.text}).",
+        hint="Name the setting that is wanted.",
+    )
+
+
+@cache
+def _printed_names(pattern: str) -> tuple[PathPattern, ...]:
+    """The names of settings as sysctl prints them, with dots for slashes."""
+    name = pattern.removeprefix(_SETTINGS).replace("/", ".").removesuffix(".**")
+    before, star, after = name.partition("*")
+    tail = ("tail",) if star else ()
+    return tuple(
+        PathPattern.of_expression((*before, *head, *tail, *after), name)
+        for head in (_INTERFACES if star else ("",))
+    )
+
+
+def _expression_parts(text: str) -> tuple[str, ...] | None:
+    """What one alternative of a regular expression finds somewhere in a name; None if unclear."""
+    starts, ends = text.startswith("^"), text.endswith("$")
+    parts = [] if starts else ["**"]
+    body = text.removeprefix("^").removesuffix("$")
+    if not body:
+        return None
+    at = 0
+    while at < len(body):
+        found = _EXPRESSION_PART.match(body, at)
+        if not found:
+            return None
+        sign = found.group()
+        at = found.end()
+        parts.append({".": "any", ".*": "**"}.get(sign, sign[-1]))
+    return tuple(parts if ends else [*parts, "**"])
+
+
+def _acts(shown_as: str, pattern: PathPattern, block: PathBlock) -> Misfit:
+    by = "" if pattern.text == shown_as else f" ({pattern.text})"
+    return Misfit(
+        "path_acts",
+        f"{shown(shown_as)} {block.why}{by}.",
+        hint="hostup://policy lists the readable files; ls -l shows names.",
+    )
+
+
 def _denied(path: str, pattern: PathPattern, block: PathBlock) -> Misfit:
+    if block.why:
+        return _acts(path, pattern, block)
     by = "" if pattern.text == path else f" by {pattern.text}"
     message = f"{shown(path)} is protected{by}."
     if block.protected:

@@ -22,6 +22,7 @@ from hostup_mcp.policy.models import (
     Getopt,
     Ip,
     OptionSet,
+    PlacesData,
     PlainWords,
     PresetData,
     Ps,
@@ -32,7 +33,7 @@ from hostup_mcp.policy.models import (
     Subcommands,
 )
 from hostup_mcp.policy.options import check_options
-from hostup_mcp.policy.paths import PathBlock, PathPattern, PathRules
+from hostup_mcp.policy.paths import PathBlock, PathPattern, PathRules, Places, patterns_of
 from hostup_mcp.policy.ps import check_ps
 from hostup_mcp.policy.script_words import check_script_words
 from hostup_mcp.policy.sed import check_sed
@@ -97,23 +98,30 @@ class Preset:
         blocks = [
             PathBlock(
                 allows=bool(block.allow),
-                patterns=tuple(PathPattern(text) for text in block.allow or block.deny),
+                patterns=patterns_of(block.allow or block.deny),
                 protected=block.protected,
                 named=block.named,
+                why=block.why,
             )
             for block in self.data.path
         ]
         # A file that is named in full is meant, whatever it is called; a pattern may just meet it.
         exact = tuple(PathPattern(text) for text in readable if "*" not in text and "?" not in text)
         wide = tuple(PathPattern(text) for text in readable if "*" in text or "?" in text)
-        blocks.insert(1, PathBlock(allows=True, patterns=exact))
+        above = 1 + max(at for at, block in enumerate(blocks) if block.protected)
+        blocks.insert(above, PathBlock(allows=True, patterns=exact))
         blocks.append(PathBlock(allows=True, patterns=wide))
-        self.types = ValueTypes(self.data.types, PathRules(blocks))
+        self.readable = (*(text for b in self.data.path for text in b.allow), *readable)
+        spares_root = name != "diagnostics-strict"
+        places = Places(**_patterns(self.data.places), spares_root=spares_root)
+        self.types = ValueTypes(self.data.types, PathRules(blocks, places))
         match name:
             case "diagnostics":
                 self.commands = self.data.command
             case "diagnostics-strict":
-                self.commands = {n: c for n, c in self.data.command.items() if c.read_only}
+                self.commands = {
+                    n: _without_acting(c) for n, c in self.data.command.items() if c.read_only
+                }
             case _:
                 self.commands: dict[str, Command] = {}
 
@@ -198,6 +206,21 @@ class Preset:
                         option=named,
                     )
         return fault
+
+
+def _patterns(places: PlacesData) -> dict[str, tuple[PathPattern, ...]]:
+    listed: dict[str, tuple[str, ...]] = places.model_dump()
+    return {kind: patterns_of(texts) for kind, texts in listed.items()}
+
+
+def _without_acting(command: Command) -> Command:
+    """An entry without the flags that do more than read."""
+    if not isinstance(command, Getopt) or not command.acting:
+        return command
+    flags = tuple(flag for flag in command.flags if flag not in command.acting)
+    refused: Refused = {**command.refused, "acts": command.acting}
+    # Made anew: a copy would keep what was worked out from the old flags.
+    return Getopt.model_validate({**command.model_dump(), "flags": flags, "refused": refused})
 
 
 def _check_plain(command: PlainWords, words: Sequence[Word]) -> Misfit | None:

@@ -10,7 +10,7 @@ from typing import Final
 
 from hostup_mcp.policy.forms import filled, instead_of
 from hostup_mcp.policy.misfit import Misfit
-from hostup_mcp.policy.models import Command, Effect, Getopt, Subcommands
+from hostup_mcp.policy.models import Command, Effect, Find, Getopt, Subcommands
 from hostup_mcp.policy.preset import Preset, program_name
 from hostup_mcp.policy.said import same_bytes
 from hostup_mcp.policy.tree import Stage, Word
@@ -84,6 +84,9 @@ class StageRewriter:
         """With another path or subcommand in place of the word at fault."""
         argv = stage.argv
         command = self._preset.commands[program_name(argv[0])]
+        if code == "path_acts":
+            for other in _on_one_disk(argv, index, command):
+                yield _with(stage, other)
         if code in _PATH_CODES:
             yield from self._other_paths(stage, index, command)
         elif code in {"path_relative", "path_climbs"}:
@@ -154,6 +157,17 @@ def _with(stage: Stage, argv: Argv) -> Rewrite:
 
 
 # ------------------------------------------------------------------ words left out
+
+
+def _on_one_disk(argv: Argv, index: int, command: Command) -> Iterator[Argv]:
+    """Without going to other file systems; or with a folder in place of what would be opened."""
+    if isinstance(command, Find):
+        yield (*argv[: index + 1], "-xdev", *argv[index + 1 :])
+    elif isinstance(command, Getopt):
+        for flag in command.same_disk[:1]:
+            yield (argv[0], flag, *argv[1:])
+        if command.operands == "disk_or_opened":
+            yield _replaced(argv, index, f"{argv[index]}/")
 
 
 def _drop_flags(argv: Argv, flags: Sequence[str]) -> Iterator[str]:

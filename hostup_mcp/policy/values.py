@@ -19,13 +19,21 @@ from hostup_mcp.policy.patterns import (
 )
 from hostup_mcp.policy.regex_size import is_too_large
 
-PATH_TYPES: Final = ("read", "tree", "meta", "file", "sysctl")
+PATH_TYPES: Final = (
+    "read", "tree", "meta", "walk", "opened", "file", "sysctl", "sysctl_pattern",
+)  # fmt: skip
+NAME_TYPES: Final = frozenset({"meta", "walk", "opened"})
+"""Of paths, of which only names, sizes and owners are shown."""
+
 _PATHS_IN_WORDS: Final = {
     "read": "an absolute path of a file that may be read",
     "tree": "an absolute path of a folder of which everything may be read",
     "meta": "an absolute path, whatever it is",
+    "walk": "an absolute path of a folder, with the folders below it",
+    "opened": "an absolute path of what does nothing when it is opened: no device, no FIFO",
     "file": "an absolute path of a file that may be read and that is no folder by its name",
     "sysctl": "the name of a kernel setting, such as vm.swappiness",
+    "sysctl_pattern": "a part of the names of kernel settings, such as net.core.rmem",
 }
 
 
@@ -228,20 +236,40 @@ class ValueTypes:
                 make an option of it.
         """
         if name in PATH_TYPES:
-            if name == "meta":
-                return self._paths.check_metadata(value, is_glob=is_glob)
-            if name == "sysctl":
-                return self._paths.check_sysctl(value, is_glob=is_glob)
-            if name == "file":
-                return self._paths.check_file(value, is_glob=is_glob)
-            return self._paths.check_read(value, is_glob=is_glob, tree=name == "tree")
+            return self._check_path(name, value, is_glob=is_glob)
+        of_paths = next((leaf for leaf in self._leaves(name) if leaf in PATH_TYPES), "")
+        if is_glob and of_paths:
+            return self._check_path(of_paths, value, is_glob=True)
         if is_glob:
             return Misfit(
                 "glob_refused",
                 f"The pattern {shown(value)} stands where no path is expected.",
                 hint="Quote it if the program itself is to read it.",
             )
-        return None if self._fits(name, value, attached=attached) else self._misfit(name, value)
+        if self._fits(name, value, attached=attached):
+            return None
+        if of_paths and value.startswith(("/", "./")):
+            return self._check_path(of_paths, value, is_glob=False)
+        return self._misfit(name, value)
+
+    def _check_path(self, name: str, value: str, *, is_glob: bool) -> Misfit | None:
+        paths = self._paths
+        match name:
+            case "meta":
+                fault = paths.check_metadata(value, is_glob=is_glob)
+            case "walk":
+                fault = paths.check_walk(value, is_glob=is_glob)
+            case "opened":
+                fault = paths.check_opened(value, is_glob=is_glob)
+            case "sysctl":
+                fault = paths.check_sysctl(value, is_glob=is_glob)
+            case "sysctl_pattern":
+                fault = paths.check_sysctl_pattern(value)
+            case "file":
+                fault = paths.check_file(value, is_glob=is_glob)
+            case _:
+                fault = paths.check_read(value, is_glob=is_glob, tree=name == "tree")
+        return fault
 
     def _misfit(self, name: str, value: str) -> Misfit:
         kind = "" if _is_inline(name) else f"{name}: "
