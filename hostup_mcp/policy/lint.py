@@ -73,14 +73,14 @@ def lint(policies: Policies) -> list[Finding]:
             )
             if not (told and finding.place.endswith(".readable")):
                 found.setdefault((finding.code, finding.place, finding.message), finding)
-    for finding in (*_entries(policies), *_unused_types(policies)):
+    for finding in (*_network(policies), *_entries(policies), *_unused_types(policies)):
         found[finding.code, finding.place, finding.message] = finding
     for n, (entry, _) in enumerate(policies.special):
-        if entry.closed and (entry.rules or entry.readable or entry.preset):
+        if entry.closed and (entry.rules or entry.readable or entry.preset or entry.network):
             finding = Finding(
                 "never_matches",
                 f"policy.vps[{n}]",
-                "It is closed, so its preset, rules and readable paths are of no use.",
+                "It is closed, so its preset, network, rules and readable paths are of no use.",
                 "Remove closed, or the rest.",
             )
             found[finding.code, finding.place, finding.message] = finding
@@ -277,10 +277,25 @@ def _readable(place: str, policy: Policy) -> Iterator[Finding]:
             )
 
 
+def _network(policies: Policies) -> Iterator[Finding]:
+    """A key `network` that decides nothing, since the preset has no programs."""
+    given = [("policy", policies.data.network, policies.default)]
+    given += [(f"policy.vps[{n}]", e.network, p) for n, (e, p) in enumerate(policies.special)]
+    for place, network, policy in given:
+        if network and not policy.preset.commands and not policy.closed_by:
+            yield Finding(
+                "adds_nothing",
+                f"{place}.network",
+                f"It is about the programs of a preset, and {policy.preset.name} has none.",
+                "Remove it.",
+            )
+
+
 def _entries(policies: Policies) -> Iterator[Finding]:
     for n, (entry, _) in enumerate(policies.special):
         place = f"policy.vps[{n}]"
-        if not (entry.closed or entry.rules or entry.readable or entry.preset):
+        changes = (entry.closed, entry.rules, entry.readable, entry.preset, entry.network)
+        if not any(changes):
             yield Finding(
                 "adds_nothing", place, "It changes nothing.", "Remove it, or complete it."
             )

@@ -44,6 +44,32 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
 
 
+class Lookups(Model):
+    """When a program asks a name server, or sends anything else to the network.
+
+    Without `when` and `unless` it always may.
+
+    Attributes:
+        when: options, and first operands, without which it does not.
+        unless: options that keep it from that.
+        leading: whether those count before the first operand only.
+        alone: options with which it does not, where nothing else stands.
+        always: options with which it does, whatever keeps it from that otherwise.
+        values: options whose value is asked for unless it is of this type.
+        operand: type of the operands that are not asked for.
+        filter: likewise of all operands together, with `~~` before and `~` after each.
+    """
+
+    when: Words = ()
+    unless: Words = ()
+    leading: bool = False
+    alone: Words = ()
+    always: Words = ()
+    values: Typed = {}
+    operand: str = ""
+    filter: str = ""
+
+
 class Entry(Model):
     """What every program's entry has.
 
@@ -54,6 +80,7 @@ class Entry(Model):
         refused: well-known words that are left out on purpose, by what they would do.
         instead: what to put in place of a refused word, by that word.
         examples: commands that are let through, offered where nothing closer is found.
+        lookups: when it asks the network for names; never where it is left out.
     """
 
     read_only: bool = True
@@ -62,6 +89,7 @@ class Entry(Model):
     refused: Refused = {}
     instead: dict[str, str] = {}
     examples: tuple[str, ...] = ()
+    lookups: Lookups | None = None
 
 
 class OptionSet(Model):
@@ -257,11 +285,18 @@ class PathBlockData(Model):
     protected: bool = False
 
 
+class OnDemand(Model):
+    """Folders of the root folder in which whatever is named is looked up, and mounted."""
+
+    folders: Words
+
+
 class PresetData(Model):
     """All data of a preset.
 
     Attributes:
         types: value types by name.
+        on_demand: folders in which a name is a host's.
         path: the blocks of path rules, in order.
         effects: a clause for each effect.
         refuse: programs that are refused for a reason of their own, by code.
@@ -271,6 +306,7 @@ class PresetData(Model):
     """
 
     types: dict[str, Definition]
+    on_demand: OnDemand
     path: tuple[PathBlockData, ...]
     effects: dict[Effect, str]
     refuse: dict[str, RefusedNames]

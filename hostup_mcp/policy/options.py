@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from hostup_mcp.policy.misfit import Misfit, of_option, shown
 from hostup_mcp.policy.models import OptionSet
@@ -28,6 +29,30 @@ def check_options(spec: OptionSet, words: Sequence[Word], types: ValueTypes) -> 
     return _Walker(spec, words, types).walk()
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What stands in an accepted argv.
+
+    Attributes:
+        options: the names of its options, in order.
+        leading: how many of them stand before the first operand.
+        values: the options with a value, each with it.
+        operands: the operands.
+    """
+
+    options: tuple[str, ...]
+    leading: int
+    values: tuple[tuple[str, str], ...]
+    operands: tuple[str, ...]
+
+
+def read_options(spec: OptionSet, words: Sequence[Word], types: ValueTypes) -> Reading:
+    """What stands in words that `check_options` accepts."""
+    walker = _Walker(spec, words, types)
+    walker.walk()
+    return walker.reading()
+
+
 class _Walker:
     def __init__(self, spec: OptionSet, words: Sequence[Word], types: ValueTypes) -> None:
         self._spec = spec
@@ -36,12 +61,20 @@ class _Walker:
         self._next = 0
         self._used: list[str] = []
         self._operands: list[int] = []
+        self._values: list[tuple[str, str]] = []
+        self._leading: int | None = None
+
+    def reading(self) -> Reading:
+        leading = len(self._used) if self._leading is None else self._leading
+        operands = tuple(self._words[index].text for index in self._operands)
+        return Reading(tuple(self._used), leading, tuple(self._values), operands)
 
     def walk(self) -> Misfit | None:
         options_end = False
         while self._next < len(self._words):
             text = self._words[self._next].text
             if options_end or text == "-" or not text.startswith("-"):
+                self._leading = len(self._used) if self._leading is None else self._leading
                 self._operands.append(self._next)
                 self._next += 1
                 continue
@@ -81,6 +114,8 @@ class _Walker:
             following = self._words[self._next]
             fits = self._types.check(kind, following.text, is_glob=following.is_glob) is None
             self._next += fits
+            if fits:
+                self._values.append((name, following.text))
         return None
 
     def _value_in_next_word(self, name: str, kind: str, index: int) -> Misfit | None:
@@ -105,6 +140,7 @@ class _Walker:
         fault = self._types.check(kind, value.text, is_glob=value.is_glob)
         if fault:
             return of_option(name, fault, self._next)
+        self._values.append((name, value.text))
         self._next += 1
         return None
 
@@ -114,6 +150,7 @@ class _Walker:
         if not equals or not kind:
             return self._refuse(name, index)
         self._used.append(name)
+        self._values.append((name, value))
         fault = self._types.check(kind, value, attached=True)
         return of_option(name, fault, index) if fault else None
 
@@ -130,6 +167,7 @@ class _Walker:
                 # The rest of the word is the value, however it looks; util-linux drops a leading =.
                 self._used.append(name)
                 value = rest.removeprefix("=") if name in self._spec.attached else rest
+                self._values.append((name, value))
                 fault = self._types.check(kind, value, attached=True)
                 return of_option(name, fault, index) if fault else None
             if not self._may_end_a_word(name) or (rest and name in self._spec.separate):

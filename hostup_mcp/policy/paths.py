@@ -192,8 +192,16 @@ class PathBlock:
 class PathRules:
     """The blocks, tried in order; what none allows is refused."""
 
-    def __init__(self, blocks: Sequence[PathBlock]) -> None:
+    def __init__(self, blocks: Sequence[PathBlock], *, on_demand: Sequence[str] = ()) -> None:
+        """The rules.
+
+        Args:
+            blocks: in order.
+            on_demand: folders of the root folder in which a name is a host's: an automounter looks
+                up whatever is named there, and mounts it.
+        """
         self._blocks = tuple(blocks)
+        self._on_demand = tuple(on_demand)
 
     @property
     def readable(self) -> tuple[str, ...]:
@@ -216,7 +224,28 @@ class PathRules:
             is_glob: whether the shell expands it.
         """
         absolute = path[1:] or "/" if path == "." or path.startswith("./") else path
-        return _check_form(absolute, is_glob=is_glob)
+        return _check_form(absolute, is_glob=is_glob) or self._check_on_demand(absolute)
+
+    def _check_on_demand(self, path: str) -> Misfit | None:
+        """Whether merely to look at a path would have the host that it names looked up.
+
+        A name with a wildcard is only compared with what is mounted already.
+        """
+        parts = [part for part in path.split("/") if part not in {"", "."}]
+        starts = [0]
+        if parts and _can_be(parts[0], ("proc",)):
+            # /proc/1/root and /proc/1/cwd lead to the root folder again.
+            starts += [i + 1 for i, p in enumerate(parts) if i > 1 and _can_be(p, ("root", "cwd"))]
+        for start in starts:
+            folder, *below = parts[start:] or [""]
+            if below and not set("*?") & set(below[0]) and _can_be(folder, self._on_demand):
+                return Misfit(
+                    "path_on_demand",
+                    f"{shown(path)} may name a host: where such a folder is an automounter's, to "
+                    "look at it has the host looked up and mounted.",
+                    hint="findmnt shows what is mounted.",
+                )
+        return None
 
     def check_sysctl(self, name: str, *, is_glob: bool) -> Misfit | None:
         """Whether a kernel setting may be read, or all that a pattern or a group of them means.
@@ -329,6 +358,11 @@ class PathRules:
             f"{shown(shown_as)} could reach files that are not among those that may be read.",
             hint="Name the files; hostup://policy lists the readable files and folders.",
         )
+
+
+def _can_be(part: str, names: Sequence[str]) -> bool:
+    """Whether one part of a path, with wildcards or not, can be one of these names."""
+    return any(PathPattern(part).expression.fullmatch(name) for name in names)
 
 
 def _denied(path: str, pattern: PathPattern, block: PathBlock) -> Misfit:

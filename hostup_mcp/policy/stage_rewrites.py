@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from hostup_mcp.policy.forms import filled, instead_of
+from hostup_mcp.policy.lookups import NETWORK_REFUSED
 from hostup_mcp.policy.misfit import Misfit
 from hostup_mcp.policy.models import Command, Effect, Getopt, Subcommands
 from hostup_mcp.policy.preset import Preset, program_name
@@ -69,6 +70,10 @@ class StageRewriter:
             return
         if name == "printf" and (printing := same_bytes(shlex.join(argv))):
             yield _with(stage, tuple(shlex.split(printing)))
+        if fault.code == NETWORK_REFUSED:
+            for other in _without_lookups(argv, command):
+                yield _with(stage, other)
+            return
         instead = list(instead_of(command, argv, fault.code, index))
         for other in instead:
             yield _with(stage, other)
@@ -152,6 +157,18 @@ def _with(stage: Stage, argv: Argv) -> Rewrite:
 
 
 # ------------------------------------------------------------------ words left out
+
+
+def _without_lookups(argv: Argv, command: Command) -> Iterator[Argv]:
+    """With numbers in place of the names that would be looked up."""
+    rule = command.lookups
+    if rule is None:
+        return
+    kept = tuple(w for w in argv[1:] if not (w.startswith("-") and w in (*rule.when, *rule.always)))
+    for option in rule.unless[:1]:
+        yield (argv[0], option, *(word for word in kept if word != option))
+    if len(kept) + 1 < len(argv):
+        yield (argv[0], *kept)
 
 
 def _drop_flags(argv: Argv, flags: Sequence[str]) -> Iterator[str]:
