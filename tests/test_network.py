@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -200,7 +201,8 @@ def test_every_rule_names_what_its_program_has() -> None:
     "path",
     ["/net/a.example", "/net/a.example/x", "/./net//a.example", "/n*/a.example", "/?et/a.example",
      "/*/a.example", "/afs/a.example", "/smb/host/share", "/cifs/host",
-     "/proc/1/root/net/a.example", "/proc/self/cwd/net/a.example", "/p*/self/ro?t/net/a.example", "/proc/1/task/1/root/afs/a"],
+     "/proc/1/root/net/a.example", "/proc/self/cwd/net/a.example", "/p*/self/ro?t/net/a.example",
+     "/proc/1/task/1/root/afs/a"],
 )  # fmt: skip
 def test_no_host_can_be_named_by_a_path(path: str) -> None:
     for program in ("ls -la", "stat", "find", "du -s", "df", "realpath", "tree", "findmnt -T"):
@@ -280,7 +282,7 @@ def observed(lines: list[str], folder: Path) -> dict[str, dict[str, list[str]]]:
     return dict(zip(lines, map(json.loads, ran.stdout.splitlines()), strict=True))
 
 
-def installed(lines: list[str]) -> list[str]:
+def installed(lines: Sequence[str]) -> list[str]:
     return [line for line in lines if shutil.which(line.split()[0], path=":".join(SEARCHED))]
 
 

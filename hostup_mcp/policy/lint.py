@@ -9,6 +9,7 @@ from typing import Final
 
 from hostup_mcp.policy.grammar import parse
 from hostup_mcp.policy.judge import Policy
+from hostup_mcp.policy.models import Subcommands
 from hostup_mcp.policy.policies import Policies
 from hostup_mcp.policy.preset import Preset, preset_data
 from hostup_mcp.policy.rules import Rule
@@ -46,9 +47,9 @@ class Finding:
     """Something to look at.
 
     Attributes:
-        code: `slot_reads_private`, `slot_is_wide`, `pattern_is_loose`, `program_executes`,
-            `reads_protected`, `never_matches`, `adds_nothing`, `examples_missing`,
-            `deny_is_narrow`, `readable_is_wide` or `unrestricted`.
+        code: `slot_reads_private`, `slot_is_wide`, `slot_is_vital`, `pattern_is_loose`,
+            `program_executes`, `reads_protected`, `never_matches`, `adds_nothing`,
+            `examples_missing`, `deny_is_narrow`, `readable_is_wide` or `unrestricted`.
         place: the key of the configuration, such as `policy.rules[0]`.
         message: one sentence.
         advice: one sentence.
@@ -116,6 +117,7 @@ def _rule(rule: Rule, policy: Policy) -> Iterator[Finding]:
         yield from _narrow_deny(rule, policy.preset)
     else:
         yield from _slots(rule, types)
+        yield from _vital(rule, types)
         yield from _loose(rule, types)
         yield from _executing(rule)
         yield from _protected(rule, types)
@@ -142,6 +144,29 @@ def _slots(rule: Rule, types: ValueTypes) -> Iterator[Finding]:
                 f"{rule.place}.argv",
                 f"@{kind} takes {wide[0]}, which some programs read as more than a plain value.",
                 "Use a narrower type.",
+            )
+
+
+def _vital(rule: Rule, types: ValueTypes) -> Iterator[Finding]:
+    """Slots that take what ends the machine, or the way into it."""
+    data = preset_data()
+    name = rule.program.rpartition("/")[2]
+    command = data.command.get(name)
+    literals = [part for part in rule.shape.parts if not part.startswith("@")]
+    if isinstance(command, Subcommands) and literals and literals[0] in command.subcommand:
+        return  # It only looks.
+    words = [*data.vital.get(name, ())]
+    words += [word for part in literals for word in data.vital.get(f"{name} {part}", ())]
+    for kind in dict.fromkeys(rule.shape.slots):
+        found = [word for word in words if types.check(kind, word) is None]
+        if found:
+            yield Finding(
+                "slot_is_vital",
+                f"{rule.place}.argv",
+                f"@{kind} takes {found[0]}, with which {name} can end the machine or the way "
+                "into it.",
+                "Write out the words that are meant, or a type of your own that names them; @unit "
+                "takes services that may go down.",
             )
 
 

@@ -300,6 +300,8 @@ class PresetData(Model):
         path: the blocks of path rules, in order.
         effects: a clause for each effect.
         refuse: programs that are refused for a reason of their own, by code.
+        vital: values with which a program ends the machine or the way into it, by its name, or by
+            its name and its first word.
         equivalents: for a program that is not allowed, what to write instead; `{}` stands for its
             operands, `{1}` for the first.
         command: what each program may be given.
@@ -310,6 +312,7 @@ class PresetData(Model):
     path: tuple[PathBlockData, ...]
     effects: dict[Effect, str]
     refuse: dict[str, RefusedNames]
+    vital: dict[str, Words]
     equivalents: dict[str, tuple[str, ...]]
     command: dict[str, Command]
 
