@@ -1,4 +1,7 @@
-"""Every line of the corpus has its exact verdict, and every refusal is one that teaches."""
+"""Every line of the corpus has its exact verdict, and every refusal is one that teaches.
+
+`expect` is the verdict of `diagnostics`; `strict`, where it stands, that of `diagnostics-strict`.
+"""
 
 from __future__ import annotations
 
@@ -46,8 +49,10 @@ def test_the_verdict_is_the_expected_one(line: dict[str, Any]) -> None:
         assert isinstance(decided, Refusal)
         assert_teaches(decided, command)
     assert isinstance(NONE.judge(command), Refusal)
-    if line["expect"] == "deny":
+    if line["expect"] == "deny" or line.get("strict") == "deny":
         assert isinstance(STRICT.judge(command), Refusal)
+    if line.get("strict") == "allow":
+        assert isinstance(STRICT.judge(command), ApprovedCommand)
 
 
 def assert_teaches(refusal: Refusal, command: str) -> None:

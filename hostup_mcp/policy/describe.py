@@ -14,6 +14,7 @@ from hostup_mcp.policy.models import (
     Find,
     Getopt,
     Ip,
+    Lookups,
     OptionSet,
     PlainWords,
     Ps,
@@ -21,8 +22,13 @@ from hostup_mcp.policy.models import (
     Subcommands,
 )
 from hostup_mcp.policy.policies import Policies
+from hostup_mcp.policy.preset import Network
 
 SUMMARY_MAX_CHARACTERS: Final = 1500
+_NETWORK: Final[dict[Network, str]] = {
+    "lookups": "Names may be looked up in the network; nothing else may be sent.",
+    "none": "Nothing may be sent, no name looked up: give -n to ss, lsof, arp and the like.",
+}
 _UNRESTRICTED: Final = (
     "UNRESTRICTED: any command that parses is sent, as root, unless a rule refuses it."
 )
@@ -77,6 +83,8 @@ def _line(policy: Policy, vps: str, like: Policy | None = None) -> str:
         parts.append(_UNRESTRICTED)
     elif policy.preset.commands:
         same = like is not None and like.preset.name == policy.preset.name
+        if not (same and like and like.preset.network == policy.preset.network):
+            parts.append(_NETWORK[policy.preset.network])
         names = "the same programs" if same else " ".join(sorted(policy.preset.commands))
         parts.append(f"read-only use of {names}.")
     elif not own:
@@ -144,7 +152,9 @@ def _policy_lines(policy: Policy, like: Policy | None) -> list[str]:
         lines += [f"- `@{slot}`: {policy.rules.types.describe(slot)}" for slot in sorted({*slots})]
     if policy.preset.commands:
         lines += ["", f"## Programs of the preset {policy.preset.name}", ""]
-        if like is not None and like.preset.name == policy.preset.name:
+        lines += [f'Network "{policy.preset.network}": {_NETWORK[policy.preset.network]}', ""]
+        presets = [p.preset for p in (policy, like) if p]
+        if len(presets) > 1 and len({(preset.name, preset.network) for preset in presets}) == 1:
             lines.append("The same as by default.")
         else:
             lines += _programs(policy)
@@ -160,12 +170,22 @@ def _policy_lines(policy: Policy, like: Policy | None) -> list[str]:
 def _programs(policy: Policy) -> Iterator[str]:
     for name, command in sorted(policy.preset.commands.items()):
         effects = f" ({command.effects})" if command.effects else ""
-        yield f"- `{name}{_arguments(command)}`{effects}"
+        bounds = _bounds(command.lookups) if policy.preset.network == "none" else ""
+        yield f"- `{name}{_arguments(command)}`{effects}{bounds}"
     yield ""
     yield "What stands for a value above:"
     yield ""
     for name in policy.preset.types.names():
         yield f"- `{name}`: {policy.preset.types.describe(name)}"
+
+
+def _bounds(rule: Lookups | None) -> str:
+    """What keeps a program from the network."""
+    if rule is None:
+        return ""
+    parts = [f"needs {' or '.join(rule.unless)}"] if rule.unless else []
+    parts += [f"not {word}" for word in (*rule.when, *rule.always)]
+    return f" ({', '.join(parts)}; addresses, no names)"
 
 
 def _arguments(command: Command) -> str:

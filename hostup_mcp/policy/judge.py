@@ -11,6 +11,7 @@ from typing import Final, Literal
 
 from hostup_mcp.policy.emit import PROLOGUE, emit_checked
 from hostup_mcp.policy.grammar import parse
+from hostup_mcp.policy.lookups import NETWORK_REFUSED
 from hostup_mcp.policy.misfit import Misfit, shown
 from hostup_mcp.policy.nearest import Suggester
 from hostup_mcp.policy.preset import Preset, data_digest, program_name
@@ -27,6 +28,7 @@ _RULES: Final = "The operator, with a rule under policy.rules in the configurati
 _WHO_CAN_CHANGE: Final = {
     "path_not_readable": "The operator, with policy.readable in the configuration file.",
     "not_read_only": "The operator, with policy.preset in the configuration file.",
+    NETWORK_REFUSED: "The operator, with policy.network in the configuration file.",
     "path_protected": (
         "Nobody, by asking: policy.readable does not lift it, only a rule of the operator's for "
         "this very command, or the preset unrestricted."
@@ -148,6 +150,7 @@ class Policy:
         own = {
             "version": version("hostup-mcp"),
             "preset": self.preset.name,
+            "network": self.preset.network,
             "closed": bool(self.closed_by),
             "readable": self.preset.types.paths.readable,
             "types": self.rules.types.definitions(),

@@ -9,6 +9,7 @@ from typing import Final
 
 from hostup_mcp.policy.grammar import parse
 from hostup_mcp.policy.judge import Policy
+from hostup_mcp.policy.models import Subcommands
 from hostup_mcp.policy.policies import Policies
 from hostup_mcp.policy.preset import Preset, preset_data
 from hostup_mcp.policy.rules import Rule
@@ -46,9 +47,9 @@ class Finding:
     """Something to look at.
 
     Attributes:
-        code: `slot_reads_private`, `slot_is_wide`, `pattern_is_loose`, `program_executes`,
-            `reads_protected`, `never_matches`, `adds_nothing`, `examples_missing`,
-            `deny_is_narrow`, `readable_is_wide` or `unrestricted`.
+        code: `slot_reads_private`, `slot_is_wide`, `slot_is_vital`, `pattern_is_loose`,
+            `program_executes`, `reads_protected`, `never_matches`, `adds_nothing`,
+            `examples_missing`, `deny_is_narrow`, `readable_is_wide` or `unrestricted`.
         place: the key of the configuration, such as `policy.rules[0]`.
         message: one sentence.
         advice: one sentence.
@@ -73,14 +74,14 @@ def lint(policies: Policies) -> list[Finding]:
             )
             if not (told and finding.place.endswith(".readable")):
                 found.setdefault((finding.code, finding.place, finding.message), finding)
-    for finding in (*_entries(policies), *_unused_types(policies)):
+    for finding in (*_network(policies), *_entries(policies), *_unused_types(policies)):
         found[finding.code, finding.place, finding.message] = finding
     for n, (entry, _) in enumerate(policies.special):
-        if entry.closed and (entry.rules or entry.readable or entry.preset):
+        if entry.closed and (entry.rules or entry.readable or entry.preset or entry.network):
             finding = Finding(
                 "never_matches",
                 f"policy.vps[{n}]",
-                "It is closed, so its preset, rules and readable paths are of no use.",
+                "It is closed, so its preset, network, rules and readable paths are of no use.",
                 "Remove closed, or the rest.",
             )
             found[finding.code, finding.place, finding.message] = finding
@@ -116,6 +117,7 @@ def _rule(rule: Rule, policy: Policy) -> Iterator[Finding]:
         yield from _narrow_deny(rule, policy.preset)
     else:
         yield from _slots(rule, types)
+        yield from _vital(rule, types)
         yield from _loose(rule, types)
         yield from _executing(rule)
         yield from _protected(rule, types)
@@ -142,6 +144,29 @@ def _slots(rule: Rule, types: ValueTypes) -> Iterator[Finding]:
                 f"{rule.place}.argv",
                 f"@{kind} takes {wide[0]}, which some programs read as more than a plain value.",
                 "Use a narrower type.",
+            )
+
+
+def _vital(rule: Rule, types: ValueTypes) -> Iterator[Finding]:
+    """Slots that take what ends the machine, or the way into it."""
+    data = preset_data()
+    name = rule.program.rpartition("/")[2]
+    command = data.command.get(name)
+    literals = [part for part in rule.shape.parts if not part.startswith("@")]
+    if isinstance(command, Subcommands) and literals and literals[0] in command.subcommand:
+        return  # It only looks.
+    words = [*data.vital.get(name, ())]
+    words += [word for part in literals for word in data.vital.get(f"{name} {part}", ())]
+    for kind in dict.fromkeys(rule.shape.slots):
+        found = [word for word in words if types.check(kind, word) is None]
+        if found:
+            yield Finding(
+                "slot_is_vital",
+                f"{rule.place}.argv",
+                f"@{kind} takes {found[0]}, with which {name} can end the machine or the way "
+                "into it.",
+                "Write out the words that are meant, or a type of your own that names them; @unit "
+                "takes services that may go down.",
             )
 
 
@@ -277,10 +302,25 @@ def _readable(place: str, policy: Policy) -> Iterator[Finding]:
             )
 
 
+def _network(policies: Policies) -> Iterator[Finding]:
+    """A key `network` that decides nothing, since the preset has no programs."""
+    given = [("policy", policies.data.network, policies.default)]
+    given += [(f"policy.vps[{n}]", e.network, p) for n, (e, p) in enumerate(policies.special)]
+    for place, network, policy in given:
+        if network and not policy.preset.commands and not policy.closed_by:
+            yield Finding(
+                "adds_nothing",
+                f"{place}.network",
+                f"It is about the programs of a preset, and {policy.preset.name} has none.",
+                "Remove it.",
+            )
+
+
 def _entries(policies: Policies) -> Iterator[Finding]:
     for n, (entry, _) in enumerate(policies.special):
         place = f"policy.vps[{n}]"
-        if not (entry.closed or entry.rules or entry.readable or entry.preset):
+        changes = (entry.closed, entry.rules, entry.readable, entry.preset, entry.network)
+        if not any(changes):
             yield Finding(
                 "adds_nothing", place, "It changes nothing.", "Remove it, or complete it."
             )

@@ -60,6 +60,32 @@ class Script(Model):
     hint: str = ""
 
 
+class Lookups(Model):
+    """When a program asks a name server, or sends anything else to the network.
+
+    Without `when` and `unless` it always may.
+
+    Attributes:
+        when: options, and first operands, without which it does not.
+        unless: options that keep it from that.
+        leading: whether those count before the first operand only.
+        alone: options with which it does not, where nothing else stands.
+        always: options with which it does, whatever keeps it from that otherwise.
+        values: options whose value is asked for unless it is of this type.
+        operand: type of the operands that are not asked for.
+        filter: likewise of all operands together, with `~~` before and `~` after each.
+    """
+
+    when: Words = ()
+    unless: Words = ()
+    leading: bool = False
+    alone: Words = ()
+    always: Words = ()
+    values: Typed = {}
+    operand: str = ""
+    filter: str = ""
+
+
 class Entry(Model):
     """What every program's entry has.
 
@@ -72,6 +98,7 @@ class Entry(Model):
         refused: well-known words that are left out on purpose, by what they would do.
         instead: what to put in place of a refused word, by that word.
         examples: commands that are let through, offered where nothing closer is found.
+        lookups: when it asks the network for names; never where it is left out.
     """
 
     read_only: bool = True
@@ -82,6 +109,7 @@ class Entry(Model):
     refused: Refused = {}
     instead: dict[str, str] = {}
     examples: tuple[str, ...] = ()
+    lookups: Lookups | None = None
 
 
 class Need(Model):
@@ -326,25 +354,36 @@ class PlacesData(Model):
     fifos: tuple[str, ...]
 
 
+class OnDemand(Model):
+    """Folders of the root folder in which whatever is named is looked up, and mounted."""
+
+    folders: Words
+
+
 class PresetData(Model):
     """All data of a preset.
 
     Attributes:
         types: value types by name.
+        on_demand: folders in which a name is a host's.
         path: the blocks of path rules, in order.
         places: paths of which it matters that a program goes there at all.
         effects: a clause for each effect.
         refuse: programs that are refused for a reason of their own, by code.
+        vital: values with which a program ends the machine or the way into it, by its name, or by
+            its name and its first word.
         equivalents: for a program that is not allowed, what to write instead; `{}` stands for its
             operands, `{1}` for the first.
         command: what each program may be given.
     """
 
     types: dict[str, Definition]
+    on_demand: OnDemand
     path: tuple[PathBlockData, ...]
     places: PlacesData
     effects: dict[Effect, str]
     refuse: dict[str, RefusedNames]
+    vital: dict[str, Words]
     equivalents: dict[str, tuple[str, ...]]
     command: dict[str, Command]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from hostup_mcp.policy.misfit import Misfit, of_option, shown
 from hostup_mcp.policy.models import OptionSet
@@ -28,6 +29,30 @@ def check_options(spec: OptionSet, words: Sequence[Word], types: ValueTypes) -> 
     return _Walker(spec, words, types).walk()
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What stands in an accepted argv.
+
+    Attributes:
+        options: the names of its options, in order.
+        leading: how many of them stand before the first operand.
+        values: the options with a value, each with it.
+        operands: the operands.
+    """
+
+    options: tuple[str, ...]
+    leading: int
+    values: tuple[tuple[str, str], ...]
+    operands: tuple[str, ...]
+
+
+def read_options(spec: OptionSet, words: Sequence[Word], types: ValueTypes) -> Reading:
+    """What stands in words that `check_options` accepts."""
+    walker = _Walker(spec, words, types)
+    walker.walk()
+    return walker.reading()
+
+
 class _Walker:
     def __init__(self, spec: OptionSet, words: Sequence[Word], types: ValueTypes) -> None:
         self._spec = spec
@@ -38,12 +63,20 @@ class _Walker:
         self._values: list[tuple[str, str, int]] = []
         self._operands: list[int] = []
         self._depths: list[int] = []
+        self._leading: int | None = None
+
+    def reading(self) -> Reading:
+        leading = len(self._used) if self._leading is None else self._leading
+        operands = tuple(self._words[index].text for index in self._operands)
+        values = tuple((name, value) for name, value, _ in self._values)
+        return Reading(tuple(self._used), leading, values, operands)
 
     def walk(self) -> Misfit | None:
         options_end = False
         while self._next < len(self._words):
             text = self._words[self._next].text
             if options_end or text == "-" or not text.startswith("-"):
+                self._leading = len(self._used) if self._leading is None else self._leading
                 self._operands.append(self._next)
                 self._next += 1
                 continue
@@ -83,6 +116,8 @@ class _Walker:
             following = self._words[self._next]
             fits = self._types.check(kind, following.text, is_glob=following.is_glob) is None
             self._next += fits
+            if fits:
+                self._values.append((name, following.text, self._next - 1))
         return None
 
     def _value_in_next_word(self, name: str, kind: str, index: int) -> Misfit | None:

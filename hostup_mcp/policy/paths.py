@@ -313,9 +313,24 @@ _NO_PLACES: Final = Places()
 class PathRules:
     """The blocks, tried in order; what none allows is refused."""
 
-    def __init__(self, blocks: Sequence[PathBlock], places: Places = _NO_PLACES) -> None:
+    def __init__(
+        self,
+        blocks: Sequence[PathBlock],
+        places: Places = _NO_PLACES,
+        *,
+        on_demand: Sequence[str] = (),
+    ) -> None:
+        """The rules.
+
+        Args:
+            blocks: in order.
+            places: paths of which it matters that a program goes there at all.
+            on_demand: folders of the root folder in which a name is a host's: an automounter looks
+                up whatever is named there, and mounts it.
+        """
         self._blocks = tuple(blocks)
         self._places = places
+        self._on_demand = tuple(on_demand)
 
     @property
     def readable(self) -> tuple[str, ...]:
@@ -343,7 +358,7 @@ class PathRules:
             is_glob: whether the shell expands it.
         """
         absolute = _absolute(path)
-        fault = _check_form(absolute, is_glob=is_glob)
+        fault = _check_form(absolute, is_glob=is_glob) or self._check_on_demand(absolute)
         if fault:
             return fault
         meant = PathPattern(_normal(absolute), expanded=is_glob)
@@ -416,6 +431,27 @@ class PathRules:
                     "path_acts",
                     f"{shown(path)} could be a FIFO, and the program would wait for its writer.",
                     hint="Name a folder, with a slash at its end.",
+                )
+        return None
+
+    def _check_on_demand(self, path: str) -> Misfit | None:
+        """Whether merely to look at a path would have the host that it names looked up.
+
+        A name with a wildcard is only compared with what is mounted already.
+        """
+        parts = [part for part in path.split("/") if part not in {"", "."}]
+        starts = [0]
+        if parts and _can_be(parts[0], ("proc",)):
+            # /proc/1/root and /proc/1/cwd lead to the root folder again.
+            starts += [i + 1 for i, p in enumerate(parts) if i > 1 and _can_be(p, ("root", "cwd"))]
+        for start in starts:
+            folder, *below = parts[start:] or [""]
+            if below and not set("*?") & set(below[0]) and _can_be(folder, self._on_demand):
+                return Misfit(
+                    "path_on_demand",
+                    f"{shown(path)} may name a host: where such a folder is an automounter's, to "
+                    "look at it has the host looked up and mounted.",
+                    hint="findmnt shows what is mounted.",
                 )
         return None
 
@@ -637,6 +673,11 @@ def _acts(shown_as: str, pattern: PathPattern, block: PathBlock) -> Misfit:
         f"{shown(shown_as)} {block.why}{by}.",
         hint="hostup://policy lists the readable files; ls -l shows names.",
     )
+
+
+def _can_be(part: str, names: Sequence[str]) -> bool:
+    """Whether one part of a path, with wildcards or not, can be one of these names."""
+    return any(PathPattern(part).expression.fullmatch(name) for name in names)
 
 
 def _denied(path: str, pattern: PathPattern, block: PathBlock) -> Misfit:

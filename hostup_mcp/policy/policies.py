@@ -11,7 +11,7 @@ from pydantic import Field
 from hostup_mcp.policy.judge import Policy
 from hostup_mcp.policy.models import Model
 from hostup_mcp.policy.paths import PathPattern
-from hostup_mcp.policy.preset import Preset, PresetName
+from hostup_mcp.policy.preset import Network, Preset, PresetName
 from hostup_mcp.policy.rules import PolicyError, RuleData, RuleSet, check_rules, check_types
 from hostup_mcp.policy.values import Definition
 
@@ -24,6 +24,7 @@ _Preset = Annotated[
     PresetName,
     Field(description='"none", "diagnostics-strict", "diagnostics" or "unrestricted"'),
 ]
+_Network = Annotated[Network | None, Field(description='"lookups" or "none"')]
 _Readable = Annotated[
     tuple[str, ...], Field(description="a list of absolute path patterns, with *, ** and ?")
 ]
@@ -43,15 +44,17 @@ class VpsPolicyData(Model):
         vps: an id, a name, or a pattern with `*` and `?` that ids or names match.
         closed: no command at all may run there.
         preset: in place of the general one.
+        network: in place of the general one.
         readable: path patterns beside the general ones.
         rules: rules beside the general ones.
-        inherit: whether the general preset, rules and readable paths hold there too. Without them
-            `preset` must be given.
+        inherit: whether the general preset, network, rules and readable paths hold there too.
+            Without them `preset` must be given.
     """
 
     vps: Annotated[str, Field(pattern=_NAME_PATTERN)]
     closed: bool = False
     preset: PresetName | None = None
+    network: Network | None = None
     readable: tuple[str, ...] = ()
     rules: tuple[RuleData, ...] = ()
     inherit: bool = True
@@ -89,6 +92,8 @@ class PolicyData(Model):
 
     Attributes:
         preset: what every policy starts from.
+        network: whether the preset's programs may look names up ("lookups") or ask the network for
+            nothing ("none"). Not given, `diagnostics` may, and `diagnostics-strict` may not.
         readable: path patterns of files that may be read beside the preset's own.
         types: value types for the slots of rules, by name.
         rules: the operator's own rules.
@@ -96,6 +101,7 @@ class PolicyData(Model):
     """
 
     preset: _Preset = "diagnostics"
+    network: _Network = None
     readable: _Readable = ()
     types: dict[str, Definition] = Field(
         default_factory=dict[str, Definition],
@@ -104,7 +110,10 @@ class PolicyData(Model):
     rules: _Rules = ()
     vps: Annotated[
         tuple[VpsPolicyData, ...],
-        Field(description="tables with vps and any of closed, preset, readable, rules and inherit"),
+        Field(
+            description="tables with vps and any of closed, preset, network, readable, rules "
+            "and inherit"
+        ),
     ] = ()
 
 
@@ -118,9 +127,10 @@ class Policies:
             PolicyError: for the first thing that cannot be used.
         """
         self.data = data
-        self._presets: dict[tuple[PresetName, tuple[str, ...]], Preset] = {}
+        self._presets: dict[tuple[PresetName, tuple[str, ...], Network | None], Preset] = {}
         _check_readable("policy.readable", data.readable)
-        self.default = self._policy(data.preset, data.readable, _placed("policy.rules", data.rules))
+        own = _placed("policy.rules", data.rules)
+        self.default = self._policy(data.preset, data.readable, own, network=data.network)
         self.special: list[tuple[VpsPolicyData, Policy]] = []
         for number, entry in enumerate(data.vps):
             place = f"policy.vps[{number}]"
@@ -138,7 +148,8 @@ class Policies:
             readable = (*data.readable, *entry.readable) if entry.inherit else entry.readable
             closed_by = f"{place}.closed" if entry.closed else ""
             preset = entry.preset or data.preset
-            policy = self._policy(preset, readable, own, closed_by, inherited)
+            network = entry.network or (data.network if entry.inherit else None)
+            policy = self._policy(preset, readable, own, closed_by, inherited, network)
             self.special.append((entry, policy))
 
     @property
@@ -188,10 +199,11 @@ class Policies:
         rules: Sequence[tuple[str, RuleData]],
         closed_by: str = "",
         inherited: RuleSet | None = None,
+        network: Network | None = None,
     ) -> Policy:
-        made = self._presets.get((preset, readable))
+        made = self._presets.get((preset, readable, network))
         if made is None:
-            made = self._presets[preset, readable] = Preset(preset, readable)
+            made = self._presets[preset, readable, network] = Preset(preset, readable, network)
         types = check_types(self.data.types, made, "policy.types")
         return Policy(made, check_rules(rules, types, inherited), closed_by)
 

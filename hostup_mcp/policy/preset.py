@@ -14,6 +14,7 @@ from hostup_mcp.policy.awk import check_awk
 from hostup_mcp.policy.emit import SEARCHED
 from hostup_mcp.policy.find import check_find
 from hostup_mcp.policy.ip import check_ip
+from hostup_mcp.policy.lookups import check_lookups
 from hostup_mcp.policy.misfit import Misfit, shown
 from hostup_mcp.policy.models import (
     Awk,
@@ -42,6 +43,14 @@ from hostup_mcp.policy.tree import Word
 from hostup_mcp.policy.values import ValueTypes
 
 PresetName = Literal["none", "diagnostics-strict", "diagnostics", "unrestricted"]
+Network = Literal["none", "lookups"]
+
+_NETWORK: Final[dict[PresetName, Network]] = {
+    "none": "none",
+    "diagnostics-strict": "none",
+    "diagnostics": "lookups",
+    "unrestricted": "lookups",
+}
 
 _FILES: Final = ("types.toml", "paths.toml", "refused.toml", "commands.toml")
 _FOLDER: Final = Path(__file__).with_name("presets")
@@ -83,7 +92,9 @@ def _texts() -> tuple[str, ...]:
 class Preset:
     """What the preset of this name lets through, with more readable files if wanted."""
 
-    def __init__(self, name: PresetName, readable: Sequence[str] = ()) -> None:
+    def __init__(
+        self, name: PresetName, readable: Sequence[str] = (), network: Network | None = None
+    ) -> None:
         """The preset.
 
         Args:
@@ -92,8 +103,10 @@ class Preset:
             readable: path patterns of files that may be read beside the preset's own. What is
                 protected stays so; a name that is protected in ordinary folders, such as `*.key`,
                 only a path without wildcards lifts.
+            network: whether its programs may look names up; None for what the preset has by itself.
         """
         self.name: PresetName = name
+        self.network: Network = network or _NETWORK[name]
         self.data = preset_data()
         blocks = [
             PathBlock(
@@ -114,7 +127,9 @@ class Preset:
         self.readable = (*(text for b in self.data.path for text in b.allow), *readable)
         spares_root = name != "diagnostics-strict"
         places = Places(**_patterns(self.data.places), spares_root=spares_root)
-        self.types = ValueTypes(self.data.types, PathRules(blocks, places))
+        self.types = ValueTypes(
+            self.data.types, PathRules(blocks, places, on_demand=self.data.on_demand.folders)
+        )
         match name:
             case "diagnostics":
                 self.commands = self.data.command
@@ -135,6 +150,8 @@ class Preset:
         if fault is None and command.script:
             fault = check_script_words(command.script, words[1:])
         if fault is None:
+            if self.network == "none":
+                return check_lookups(name, command, words[1:], self.types)
             return None
         return self._explain(
             replace(fault, index=fault.index + 1), words, (refused, command.refused)

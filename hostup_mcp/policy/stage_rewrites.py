@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from hostup_mcp.policy.forms import filled, instead_of
+from hostup_mcp.policy.lookups import NETWORK_REFUSED
 from hostup_mcp.policy.misfit import Misfit
 from hostup_mcp.policy.models import Command, Effect, Find, Getopt, Subcommands
 from hostup_mcp.policy.preset import Preset, program_name
@@ -69,8 +70,10 @@ class StageRewriter:
             return
         if name == "printf" and (printing := same_bytes(shlex.join(argv))):
             yield _with(stage, tuple(shlex.split(printing)))
-        if fault.code == "option_missing" and isinstance(command, Getopt):
-            yield _with(stage, (argv[0], command.needs[fault.option].add, *argv[1:]))
+        for other in _with_option(argv, fault, command):
+            yield _with(stage, other)
+        if fault.code == NETWORK_REFUSED:
+            return
         instead = list(instead_of(command, argv, fault.code, index))
         for other in instead:
             yield _with(stage, other)
@@ -168,6 +171,26 @@ def _on_one_disk(argv: Argv, index: int, command: Command) -> Iterator[Argv]:
             yield (argv[0], flag, *argv[1:])
         if command.operands == "disk_or_opened":
             yield _replaced(argv, index, f"{argv[index]}/")
+
+
+def _with_option(argv: Argv, fault: Misfit, command: Command) -> Iterator[Argv]:
+    """With the option that is missing."""
+    if fault.code == "option_missing" and isinstance(command, Getopt):
+        yield (argv[0], command.needs[fault.option].add, *argv[1:])
+    elif fault.code == NETWORK_REFUSED:
+        yield from _without_lookups(argv, command)
+
+
+def _without_lookups(argv: Argv, command: Command) -> Iterator[Argv]:
+    """With numbers in place of the names that would be looked up."""
+    rule = command.lookups
+    if rule is None:
+        return
+    kept = tuple(w for w in argv[1:] if not (w.startswith("-") and w in (*rule.when, *rule.always)))
+    for option in rule.unless[:1]:
+        yield (argv[0], option, *(word for word in kept if word != option))
+    if len(kept) + 1 < len(argv):
+        yield (argv[0], *kept)
 
 
 def _drop_flags(argv: Argv, flags: Sequence[str]) -> Iterator[str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 from hostup_mcp.policy.misfit import Misfit, shown
 from hostup_mcp.policy.paths import PathRules
@@ -83,12 +83,54 @@ class TextType(_Type):
     regex: bool = False
 
 
+def _split(value: object) -> object:
+    return value.split() if isinstance(value, str) else value
+
+
+class OfType(_Type):
+    """A type without some of its values.
+
+    Attributes:
+        of: the type.
+        suffix: an ending that makes no difference.
+        never: what is left out, by the reason, which completes "NAME ...": words that may begin or
+            end with `*`. Letter case makes no difference, nor does what follows an `@`.
+    """
+
+    of: str
+    suffix: str = ""
+    never: dict[
+        str,
+        Annotated[
+            tuple[Annotated[str, Field(pattern=r"^([*][^*]+|[^*]+[*]?)$")], ...],
+            BeforeValidator(_split),
+        ],
+    ]
+
+    def reason_against(self, value: str) -> str | None:
+        """Why a value is left out; None if it is not."""
+        text = value.casefold()
+        while self.suffix and text.endswith(self.suffix):
+            text = text.removesuffix(self.suffix)
+        names = (text, text.partition("@")[0])
+        for why, left_out in self.never.items():
+            if any(_is_like(name, word) for word in left_out for name in names):
+                return why
+        return None
+
+
+def _is_like(name: str, word: str) -> bool:
+    if word.startswith("*"):
+        return name.endswith(word[1:])
+    return name.startswith(word[:-1]) if word.endswith("*") else name == word
+
+
 def _form(value: object) -> str | None:
     """Which form of a definition a value has; None for none."""
     if isinstance(value, str):
         return "pattern"
     if isinstance(value, Mapping):
-        names = [name for name in ("list", "tokens", "any", "text") if name in value]
+        names = [name for name in ("list", "tokens", "any", "text", "of") if name in value]
         return names[0] if names else None
     return type(value).__name__.removesuffix("Type").lower()
 
@@ -98,11 +140,12 @@ Definition = Annotated[
     | Annotated[ListType, Tag("list")]
     | Annotated[TokensType, Tag("tokens")]
     | Annotated[AnyType, Tag("any")]
-    | Annotated[TextType, Tag("text")],
+    | Annotated[TextType, Tag("text")]
+    | Annotated[OfType, Tag("of")],
     Discriminator(
         _form,
         custom_error_type="definition",
-        custom_error_message="a type is a pattern, or a table with list, tokens, any or text",
+        custom_error_message="a type is a pattern, or a table with list, tokens, any, text or of",
     ),
 ]
 """A string is a pattern."""
@@ -209,6 +252,12 @@ class ValueTypes:
         if name in _PATHS_IN_WORDS:
             return _PATHS_IN_WORDS[name]
         definition = self._definition(name)
+        if isinstance(definition, OfType):
+            never = (f"{' '.join(words)} ({why})" for why, words in definition.never.items())
+            return f"{definition.of}, but never {'; '.join(never)}"
+        return self._in_words(definition)
+
+    def _in_words(self, definition: Definition) -> str:
         match definition:
             case ListType():
                 return f"up to {definition.max} {definition.list}, with commas between"
@@ -221,7 +270,7 @@ class ValueTypes:
                 begins = f"beginning with {definition.prefix}, " if definition.prefix else ""
                 return f"{begins}made of {' '.join(definition.tokens)}"
             case _:
-                return definition
+                return str(definition)
 
     def check(
         self, name: str, value: str, *, is_glob: bool = False, attached: bool = False
@@ -272,6 +321,16 @@ class ValueTypes:
         return fault
 
     def _misfit(self, name: str, value: str) -> Misfit:
+        definition = self._definition(name)
+        if isinstance(definition, OfType) and self._fits(definition.of, value, attached=False):
+            return Misfit(
+                "value_refused",
+                f"{shown(value)} is not accepted as @{name}: "
+                f"it {definition.reason_against(value)}.",
+                hint="Only a rule that names it lets it through.",
+            )
+        if isinstance(definition, OfType):
+            name = definition.of
         kind = "" if _is_inline(name) else f"{name}: "
         return Misfit(
             "value_refused", f"{shown(value)} is not accepted here ({kind}{self.describe(name)})."
@@ -289,6 +348,9 @@ class ValueTypes:
                 return len(parts) <= most and all(
                     self._fits(part_type, part, attached=True) for part in parts
                 )
+            case OfType() as whole:
+                fits = self._fits(whole.of, value, attached=attached)
+                return fits and whole.reason_against(value) is None
             case TextType(text=most, dash=dash, regex=regex):
                 safe = attached or dash or value == "-" or not value.startswith("-")
                 return safe and len(value) <= most and not (regex and is_too_large(value))
@@ -316,6 +378,8 @@ def parts_of(definition: Definition) -> tuple[str, ...]:
             return (definition.list,)
         case AnyType():
             return definition.any
+        case OfType():
+            return (definition.of,)
         case _:
             return ()
 
