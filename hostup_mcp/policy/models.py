@@ -86,6 +86,7 @@ class OptionSet(Model):
         one_of: options of which at least one must stand.
         all_of: options that must all stand.
         recursive: flags that make the operands whole folders, of which one must stand.
+        retyped: flags under which values of some types must be of others.
     """
 
     flags: Words = ()
@@ -105,6 +106,7 @@ class OptionSet(Model):
     one_of: Words = ()
     all_of: Words = ()
     recursive: Words = ()
+    retyped: Annotated[dict[str, dict[str, str]], BeforeValidator(_split_keys)] = {}
 
     @cached_property
     def bare(self) -> frozenset[str]:
@@ -116,6 +118,7 @@ class OptionSet(Model):
         """The names of every value type in use."""
         tables = (self.options, self.attached, self.following, self.separate)
         named = [name for table in tables for name in table.values()]
+        named += [name for table in self.retyped.values() for name in table.values()]
         return tuple(name for name in (*named, self.first, self.operands) if name)
 
 

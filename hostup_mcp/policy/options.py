@@ -36,6 +36,19 @@ class _Walker:
         self._next = 0
         self._used: list[str] = []
         self._operands: list[int] = []
+        self._retyped = self._types_in_use()
+
+    def _types_in_use(self) -> dict[str, str]:
+        """Which types stand for others, by the flags given; a value that looks like one counts."""
+        found: dict[str, str] = {}
+        for name, types in self._spec.retyped.items():
+            if any(_may_hold(word.text, name) for word in self._words):
+                found |= types
+        return found
+
+    def _check(self, kind: str, word: Word, value: str, *, attached: bool) -> Misfit | None:
+        kind = self._retyped.get(kind, kind)
+        return self._types.check(kind, value, is_glob=word.is_glob, attached=attached)
 
     def walk(self) -> Misfit | None:
         options_end = False
@@ -102,7 +115,7 @@ class _Walker:
                 "Write the options before the operands.",
                 name,
             )
-        fault = self._types.check(kind, value.text, is_glob=value.is_glob)
+        fault = self._check(kind, value, value.text, attached=False)
         if fault:
             return of_option(name, fault, self._next)
         self._next += 1
@@ -114,7 +127,7 @@ class _Walker:
         if not equals or not kind:
             return self._refuse(name, index)
         self._used.append(name)
-        fault = self._types.check(kind, value, attached=True)
+        fault = self._check(kind, self._words[index], value, attached=True)
         return of_option(name, fault, index) if fault else None
 
     def _value_type(self, name: str) -> str | None:
@@ -130,7 +143,7 @@ class _Walker:
                 # The rest of the word is the value, however it looks; util-linux drops a leading =.
                 self._used.append(name)
                 value = rest.removeprefix("=") if name in self._spec.attached else rest
-                fault = self._types.check(kind, value, attached=True)
+                fault = self._check(kind, self._words[index], value, attached=True)
                 return of_option(name, fault, index) if fault else None
             if not self._may_end_a_word(name) or (rest and name in self._spec.separate):
                 return self._refuse(name, index, within=text)
@@ -178,7 +191,7 @@ class _Walker:
                 kind = "tree"
             word = self._words[index]
             # After -- nothing is an option any more, in every program that knows --.
-            fault = self._types.check(kind, word.text, is_glob=word.is_glob, attached=after_dashes)
+            fault = self._check(kind, word, word.text, attached=after_dashes)
             if fault:
                 return fault.at(index)
         return self._check_counts(operands)
@@ -213,6 +226,13 @@ class _Walker:
 
     def _needs_first(self) -> bool:
         return bool(self._spec.first) and not set(self._used) & set(self._spec.first_unless)
+
+
+def _may_hold(text: str, flag: str) -> bool:
+    """Whether a word is this flag, or may be a cluster that has it."""
+    if flag.startswith("--"):
+        return text == flag
+    return text.startswith("-") and not text.startswith("--") and flag[1] in text
 
 
 def _usage(why: str) -> Misfit:
