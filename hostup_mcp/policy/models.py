@@ -64,6 +64,32 @@ class Entry(Model):
     examples: tuple[str, ...] = ()
 
 
+class Growth(Model):
+    """What a program adds to what it reads; growth.py adds it up.
+
+    Attributes:
+        given: options of which one must be given for it; none for always.
+        times: characters made of each.
+        line: characters added to each line.
+        breaks: line ends added for each character.
+        value: options whose value says how much, a number or by its length.
+        by: what that value is: characters added to each `line`, the `length` that a character
+            becomes, or after how many characters a line ends (`break`). Of `grep`: a line for each
+            `match`, and the file's `name` before each line.
+        pads: whether lines become as long as the longest.
+        keeps: whether all of it is kept until the end.
+    """
+
+    given: Words = ()
+    times: int = 1
+    line: int = 0
+    breaks: int = 0
+    value: Words = ()
+    by: Literal["", "line", "length", "break", "match", "name"] = ""
+    pads: bool = False
+    keeps: bool = False
+
+
 class OptionSet(Model):
     """Options and operands in the manner of getopt.
 
@@ -123,9 +149,14 @@ class OptionSet(Model):
 
 
 class Getopt(Entry, OptionSet):
-    """A program with options and operands."""
+    """A program with options and operands.
+
+    Attributes:
+        growth: what it adds to what it reads.
+    """
 
     parser: Literal["getopt"]
+    growth: tuple[Growth, ...] = ()
 
 
 class Subcommand(OptionSet):

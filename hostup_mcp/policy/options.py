@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from hostup_mcp.policy.misfit import Misfit, of_option, shown
 from hostup_mcp.policy.models import OptionSet
@@ -28,6 +29,29 @@ def check_options(spec: OptionSet, words: Sequence[Word], types: ValueTypes) -> 
     return _Walker(spec, words, types).walk()
 
 
+@dataclass(frozen=True, slots=True)
+class Use:
+    """How an accepted argv uses its program.
+
+    Attributes:
+        options: those that are given, as they are written alone.
+        values: options with their values, in order.
+        first: the operand that is of a type of its own, if there is one.
+        operands: the others.
+    """
+
+    options: frozenset[str]
+    values: tuple[tuple[str, str], ...]
+    first: tuple[Word, ...]
+    operands: tuple[Word, ...]
+
+
+def read_options(spec: OptionSet, words: Sequence[Word], types: ValueTypes) -> Use | None:
+    """The options and operands of an argv; None if it is not accepted."""
+    walker = _Walker(spec, words, types)
+    return walker.use() if walker.walk() is None else None
+
+
 class _Walker:
     def __init__(self, spec: OptionSet, words: Sequence[Word], types: ValueTypes) -> None:
         self._spec = spec
@@ -35,6 +59,7 @@ class _Walker:
         self._types = types
         self._next = 0
         self._used: list[str] = []
+        self._values: list[tuple[str, str]] = []
         self._operands: list[int] = []
         self._retyped = self._types_in_use()
 
@@ -66,6 +91,14 @@ class _Walker:
             if fault:
                 return fault
         return self._check_use() or self._check_operands(after_dashes=options_end)
+
+    def use(self) -> Use:
+        """What was read; to be asked once it was found good."""
+        operands = [self._words[index] for index in self._operands]
+        split = int(self._needs_first())
+        return Use(
+            frozenset(self._used), tuple(self._values), (*operands[:split],), (*operands[split:],)
+        )
 
     # -------------------------------------------------------------- options
 
@@ -118,6 +151,7 @@ class _Walker:
         fault = self._check(kind, value, value.text, attached=False)
         if fault:
             return of_option(name, fault, self._next)
+        self._values.append((name, value.text))
         self._next += 1
         return None
 
@@ -127,6 +161,7 @@ class _Walker:
         if not equals or not kind:
             return self._refuse(name, index)
         self._used.append(name)
+        self._values.append((name, value))
         fault = self._check(kind, self._words[index], value, attached=True)
         return of_option(name, fault, index) if fault else None
 
@@ -143,6 +178,7 @@ class _Walker:
                 # The rest of the word is the value, however it looks; util-linux drops a leading =.
                 self._used.append(name)
                 value = rest.removeprefix("=") if name in self._spec.attached else rest
+                self._values.append((name, value))
                 fault = self._check(kind, self._words[index], value, attached=True)
                 return of_option(name, fault, index) if fault else None
             if not self._may_end_a_word(name) or (rest and name in self._spec.separate):
