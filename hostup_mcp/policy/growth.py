@@ -7,7 +7,7 @@ and the stages of a pipe multiply. Left out is what a program makes by itself, s
 below a folder or what gzip had made small.
 
 Bounds are for lines as logs and listings have them, 32 characters or more: `cat -n` of empty lines
-makes eight characters of one. Checked against GNU coreutils 9.1, grep 3.8, sed 4.9 and findutils 4.9.
+makes eight characters of one. Checked against coreutils 9.1, grep 3.8, sed 4.9, findutils 4.9.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from hostup_mcp.policy.awk import program_growth
 from hostup_mcp.policy.misfit import Misfit
 from hostup_mcp.policy.models import Awk, Command, Find, Getopt, Sed
 from hostup_mcp.policy.options import Use, read_options
+from hostup_mcp.policy.paths import pattern_weight
 from hostup_mcp.policy.regex_size import shortest
 from hostup_mcp.policy.sed import Command as SedCommand
 from hostup_mcp.policy.sed import read_script, script_index
@@ -31,6 +32,9 @@ MOST: Final = 16
 """Characters that a pipe may make of one."""
 MOST_KEPT: Final = 12
 """The same where a program keeps all of it, in memory or below /tmp."""
+
+MOST_PATTERNS: Final = 24
+"""What patterns may weigh together: one with wildcards in one name is 1, in two 4, in three 16."""
 
 _LINE: Final = 32
 _FILE_NAME: Final = 32
@@ -89,8 +93,8 @@ def check_growth(
     """The first stage that makes too much of what its pipe reads.
 
     Args:
-        stages: of a line, each accepted by itself; a program that is not in `commands` adds nothing.
-        commands: the entries of programs, by name.
+        stages: of a line, each accepted by itself.
+        commands: the entries of programs, by name; what has none adds nothing.
         types: of values.
     """
     flow = Flow()
@@ -111,12 +115,28 @@ def check_growth(
     return None
 
 
+def check_patterns(stages: Sequence[Stage]) -> tuple[Stage, Misfit] | None:
+    """The stage at which the patterns of a line become too many for their width."""
+    weight = 0
+    for stage in stages:
+        for index in stage.globs:
+            weight += pattern_weight(stage.words[index].text)
+            if weight > MOST_PATTERNS:
+                return stage, Misfit(
+                    "too_many_patterns",
+                    "the patterns of the command could match too much together.",
+                    index,
+                    "Send fewer patterns in a call, or ones with fewer wildcards.",
+                )
+    return None
+
+
 def _too_much(characters: float, most: int) -> Misfit:
     # The exact number is of no use beyond some size.
     shown = f"{characters:.0f}" if characters < 1e6 else "millions of"
     return Misfit(
         "output_growth",
-        f"here the pipe makes up to {shown} characters of each that it reads; {most} are the limit.",
+        f"here up to {shown} characters come out for each that is read; {most} are the limit.",
         hint=_HINT,
     )
 
@@ -191,7 +211,9 @@ def _expressions(command: Getopt, use: Use) -> list[str]:
 def _names_files(command: Getopt, use: Use) -> bool:
     several = len(use.operands) > 1 or any(word.is_glob for word in use.operands)
     quiet = use.options & {"-h", "--no-filename"}
-    return not quiet and bool(several or use.options & {"-H", "--with-filename", *command.recursive})
+    return not quiet and bool(
+        several or use.options & {"-H", "--with-filename", *command.recursive}
+    )
 
 
 # ---------------------------------------------------------------- sed, awk, find
@@ -202,10 +224,9 @@ def _by_script(words: Sequence[Word]) -> _Added:
     commands = read_script(words[index].text) if index is not None else None
     added, outputs = _Added(), 1.0
     for command in commands or ():
-        if command.name in {"p", "="} and len(command.addresses) != 1:
-            outputs += 1
-        elif command.name in {"p", "="} and not command.addresses[0].isdecimal():
-            outputs += 1
+        if command.name in {"p", "="}:
+            # One line by its number is no growth.
+            outputs += len(command.addresses) != 1 or not command.addresses[0].isdecimal()
         elif command.name == "s":
             _substitute(command, added)
             outputs += "p" in command.flags
@@ -216,16 +237,14 @@ def _by_script(words: Sequence[Word]) -> _Added:
 def _substitute(command: SedCommand, added: _Added) -> None:
     """What one `s` does: each match of m characters becomes its own text and some m again."""
     own, references, breaks = _replacement(command.replacement)
+    least = 0 if not command.expressions[-1] else shortest(command.expressions[-1])
     if "g" not in command.flags:
         added.times *= max(1, references)
-        added.line = added.line * max(1, references) + own
+        more = own if references else max(0, own - least)
+        added.line = added.line * max(1, references) + more
         return
-    least = 0 if not command.expressions[-1] else shortest(command.expressions[-1])
-    if least:
-        times = max(1.0, references + own / least)
-    else:
-        # Also where nothing is: behind each character, and at the end.
-        times = 1.0 + references + own
+    # What can match nothing does so behind each character, and at the end.
+    times = max(1.0, references + own / least) if least else 1.0 + references + own
     added.times *= times
     added.line = added.line * times + own
     added.breaks = min(1.0, added.breaks + breaks / max(1, least))
@@ -270,7 +289,7 @@ def _of_expression(words: Sequence[Word]) -> float:
 
 
 def _of_format(text: str) -> float:
-    """Directives of a path count as one, the others as a quarter; widths and the rest as they are."""
+    """The same of a format: paths count as one, other directives a quarter, widths as they are."""
     names = others = at = 0
     own = 0.0
     while at < len(text):

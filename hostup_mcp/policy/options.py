@@ -215,7 +215,9 @@ class _Walker:
         operands = [i for i in self._operands if self._words[i].text not in spec.words]
         first = spec.first if not set(self._used) & set(spec.first_unless) else ""
         recursive = bool(set(self._used) & set(spec.recursive))
-        for number, index in enumerate(operands):
+        # One too many is refused below; what stands behind it need not be looked at.
+        most = max((spec.max, *spec.counts))
+        for number, index in enumerate(operands[: most + 1]):
             kind = first if number == 0 and first else spec.operands
             if not kind:
                 return Misfit(

@@ -13,7 +13,7 @@ from typing import Final, Literal, cast
 from hostup_mcp.policy.awk import check_awk
 from hostup_mcp.policy.emit import SEARCHED
 from hostup_mcp.policy.find import check_find
-from hostup_mcp.policy.growth import check_growth
+from hostup_mcp.policy.growth import check_growth, check_patterns
 from hostup_mcp.policy.ip import check_ip
 from hostup_mcp.policy.misfit import Misfit, shown
 from hostup_mcp.policy.models import (
@@ -131,6 +131,10 @@ class Preset:
 
     def check_line(self, stages: Sequence[Stage]) -> tuple[Stage, Misfit] | None:
         """What keeps stages that are accepted one by one from running together, and which."""
+        if not self.commands:
+            return None
+        if too_wide := check_patterns(stages):
+            return too_wide
         fault = check_growth(stages, self.commands, self.types)
         return fault and (fault[0], replace(fault[1], index=-1))
 
