@@ -25,6 +25,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Literal
 
 from hostup_mcp.policy.backtracking import has_back_reference
@@ -133,6 +134,7 @@ class ProgramGrowth:
     lines: int
 
 
+@lru_cache(maxsize=64)
 def program_growth(text: str) -> ProgramGrowth | None:
     """What a program of the language above may print for each record; None for other texts."""
     tokens = _tokens(text)

@@ -13,13 +13,14 @@ and 285 MB for 10 MB of a log and were not done, find 29 s and 370 MB for the na
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 MOST: Final = 256
 """Single characters that an expression may grow to; one that does not grow may have any length."""
 
 MOST_BEHIND: Final = 24
-"""Characters of some class, each counted as often as it is repeated, behind a repeat without end."""
+"""Classes behind a repeat without end, each counted as often as it is repeated."""
 
 _CLASS = re.compile(r"\[:[a-z]{1,10}:\]")
 _INTERVAL = re.compile(r"(\d{0,9})(?:,(\d{0,9}))?")
@@ -29,6 +30,7 @@ _EDGES: Final = frozenset({"^", "$", "\\<", "\\>", "\\b", "\\B", "\\`", "\\'"})
 _NARROW = re.compile(r"\[[A-Za-z0-9_.-]*\]|\[\[:(?:alpha|digit|alnum|xdigit|lower|upper):\]\]")
 
 
+@lru_cache(maxsize=256)
 def is_too_large(expression: str) -> bool:
     """Whether a program could take much memory or time to build it."""
     most = max(MOST, len(expression))
@@ -76,7 +78,7 @@ class _Reading:
         return sum(self._sums)
 
     def _sign(self) -> str:
-        """The operator that stands here; `x` for a character, a class as it is. Goes on behind it."""
+        """The operator here; `x` for a character, a class as it is. Goes on behind it."""
         text, start = self._text, self._at
         escaped = text[start] == "\\"
         self._at += 2 if escaped else 1
@@ -151,6 +153,7 @@ class _Reading:
         self._sums[-1] = min(self._sums[-1] + size, _HUGE)
 
 
+@lru_cache(maxsize=256)
 def shortest(expression: str) -> int:
     """How many characters a match has at least, as basic and as extended expressions are read."""
     return min(_Shortest(expression, extended=extended).least() for extended in (False, True))

@@ -15,6 +15,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Final
 
 from hostup_mcp.policy.backtracking import has_back_reference
 from hostup_mcp.policy.delimited import end_of_expression
@@ -27,6 +29,7 @@ from hostup_mcp.policy.values import ValueTypes, back_reference
 _NUMBER = re.compile(r"\d{1,9}")
 _FLAGS = re.compile(r"[gpiI0-9]{0,6}")
 _REPLACEMENT_ESCAPES = frozenset("0123456789nt&\\/|#,:@ .")
+_MOST_COMMANDS: Final = 64
 _DELIMITERS = frozenset("/|#,:@")
 
 
@@ -81,6 +84,7 @@ class Command:
     flags: str = ""
 
 
+@lru_cache(maxsize=64)
 def read_script(text: str) -> tuple[Command, ...] | None:
     """The commands of a script; None if it is not of the language above."""
     commands: list[Command] = []
@@ -91,6 +95,8 @@ def read_script(text: str) -> tuple[Command, ...] | None:
             return None
         command, position = found
         commands.append(command)
+        if len(commands) > _MOST_COMMANDS:
+            return None
         if position == len(text):
             return tuple(commands)
         position = position + 1 if text[position] == ";" else None

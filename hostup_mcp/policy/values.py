@@ -307,8 +307,7 @@ def _expression_fault(definition: TextType, value: str) -> Misfit | None:
         if is_slow(value):
             return Misfit(
                 "slow_expression",
-                f"{shown(value)} can fit a line in too many ways, which Perl's matcher tries one by "
-                "one.",
+                f"{shown(value)} can fit a line in too many ways, and Perl's matcher tries each.",
                 hint="Write it with fewer * and +, none of them around another; grep -E has no "
                 "such limit.",
             )
