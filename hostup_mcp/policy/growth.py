@@ -61,7 +61,7 @@ class Flow:
 
 
 @dataclass(slots=True)
-class _Added:
+class Added:
     """What one stage does to a flow.
 
     Attributes:
@@ -81,6 +81,7 @@ class _Added:
     keeps: bool = False
 
     def after(self, flow: Flow) -> Flow:
+        """What comes out where this goes in."""
         breaks = flow.characters * self.times * self.breaks
         lines = flow.lines * self.repeats + breaks
         characters = flow.characters * self.times * self.repeats + lines * self.line + breaks
@@ -104,7 +105,7 @@ def check_growth(
         command = commands.get(stage.words[0].text.rpartition("/")[2])
         if command is None:
             continue
-        added = _added(command, stage.words[1:], types)
+        added = added_by(command, stage.words[1:], types)
         if added.keeps and flow.padded:
             return stage, Misfit("output_growth", _PADDED, hint=_HINT)
         if added.keeps and flow.characters * added.times > MOST_KEPT:
@@ -141,19 +142,20 @@ def _too_much(characters: float, most: int) -> Misfit:
     )
 
 
-def _added(command: Command, words: Sequence[Word], types: ValueTypes) -> _Added:
+def added_by(command: Command, words: Sequence[Word], types: ValueTypes) -> Added:
+    """What an accepted argv adds to what it reads."""
     match command:
         case Getopt():
             use = read_options(command, words, types)
-            return _by_entry(command, use) if use else _Added()
+            return _by_entry(command, use) if use else Added()
         case Sed():
             added = _by_script(words)
         case Awk():
             added = _by_program(command, words)
         case Find():
-            added = _Added(times=_of_expression(words))
+            added = Added(times=_of_expression(words))
         case _:
-            return _Added()
+            return Added()
     added.times *= _copies([word for word in words if word.text.startswith("/")])
     return added
 
@@ -175,8 +177,8 @@ def _parts(path: str) -> Iterator[str]:
 # ---------------------------------------------------------------- by an entry's data
 
 
-def _by_entry(command: Getopt, use: Use) -> _Added:
-    added = _Added(times=_copies(use.operands))
+def _by_entry(command: Getopt, use: Use) -> Added:
+    added = Added(times=_copies(use.operands))
     for growth in command.growth:
         if growth.given and not use.options.intersection(growth.given):
             continue
@@ -219,10 +221,10 @@ def _names_files(command: Getopt, use: Use) -> bool:
 # ---------------------------------------------------------------- sed, awk, find
 
 
-def _by_script(words: Sequence[Word]) -> _Added:
+def _by_script(words: Sequence[Word]) -> Added:
     index = script_index(words)
     commands = read_script(words[index].text) if index is not None else None
-    added, outputs = _Added(), 1.0
+    added, outputs = Added(), 1.0
     for command in commands or ():
         if command.name in {"p", "="}:
             # One line by its number is no growth.
@@ -234,7 +236,7 @@ def _by_script(words: Sequence[Word]) -> _Added:
     return added
 
 
-def _substitute(command: SedCommand, added: _Added) -> None:
+def _substitute(command: SedCommand, added: Added) -> None:
     """What one `s` does: each match of m characters becomes its own text and some m again."""
     own, references, breaks = _replacement(command.replacement)
     least = 0 if not command.expressions[-1] else shortest(command.expressions[-1])
@@ -265,14 +267,14 @@ def _replacement(text: str) -> tuple[int, int, int]:
     return own, references, breaks
 
 
-def _by_program(command: Awk, words: Sequence[Word]) -> _Added:
+def _by_program(command: Awk, words: Sequence[Word]) -> Added:
     at = 0
     while at < len(words) and words[at].text.startswith("-"):
         at += 2 if words[at].text in command.options else 1
     made = program_growth(words[at].text) if at < len(words) else None
     if made is None:
-        return _Added()
-    return _Added(times=made.records, line=made.characters, breaks=max(0, made.lines - 1) / _LINE)
+        return Added()
+    return Added(times=made.records, line=made.characters, breaks=max(0, made.lines - 1) / _LINE)
 
 
 def _of_expression(words: Sequence[Word]) -> float:

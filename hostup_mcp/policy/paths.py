@@ -16,7 +16,8 @@ from hostup_mcp.policy.misfit import Misfit, shown
 
 _MAX_CHARACTERS: Final = 1024
 _MAX_GLOB_CHARACTERS: Final = 128
-_MAX_WILDCARDS: Final = 3
+_MAX_WILDCARDS: Final = 6
+_MAX_STARS: Final = 3
 _MAX_WILD_FOLDERS: Final = 2
 """Names of a path that may have wildcards; one more where the first two have none."""
 _MOST_KNOWN: Final = 256
@@ -228,7 +229,7 @@ class PathRules:
 
         Settings are the files below /proc/sys; all but the protected ones may be.
         """
-        if is_glob or not _SYSCTL.fullmatch(name) or name.count("*") > _MAX_WILDCARDS:
+        if is_glob or not _SYSCTL.fullmatch(name) or name.count("*") > _MAX_STARS:
             return Misfit(
                 "value_refused",
                 f"{shown(name)} is not the name of a kernel setting.",
@@ -383,10 +384,10 @@ def _check_reach(pattern: str) -> Misfit | None:
     A shell keeps every match before the program starts. dash held 3 GB for twelve `/*/*/*/*/*/*` on
     an idle container; `/proc/*/root/*/*` has the whole system once for each process.
     """
-    if sum(map(pattern.count, "*?")) > _MAX_WILDCARDS:
+    if sum(map(pattern.count, "*?")) > _MAX_WILDCARDS or pattern.count("*") > _MAX_STARS:
         return Misfit(
             "glob_refused",
-            f"{shown(pattern)} has more than {_MAX_WILDCARDS} wildcards.",
+            f"{shown(pattern)} has more than {_MAX_STARS} * or {_MAX_WILDCARDS} wildcards.",
             hint="Name the files, or fewer wildcards.",
         )
     names = [name for name in pattern.split("/") if name]
