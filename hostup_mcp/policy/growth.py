@@ -12,6 +12,7 @@ makes eight characters of one. Checked against coreutils 9.1, grep 3.8, sed 4.9,
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -39,6 +40,12 @@ MOST_PATTERNS: Final = 24
 _LINE: Final = 32
 _FILE_NAME: Final = 32
 _RECORD: Final = 64
+# Of find and stat, and of dpkg-query.
+_FIELD = re.compile(
+    r"%[-+ 0#]{0,3}(?P<width>\d{0,3})(?:[.]\d{1,3})?[HL]?(?P<sign>[TAC]?.)"
+    r"|\$\{[A-Za-z:-]{1,32}(?:;-?(?P<pad>\d{1,3}))?\}"
+)
+_PATHS: Final = frozenset("pPhflnN")
 _HINT: Final = (
     "Leave out what repeats or widens the text (&, \\1, widths, a file named twice), or sort first."
 )
@@ -191,6 +198,8 @@ def _by_entry(command: Getopt, use: Use) -> Added:
         added.breaks += growth.breaks
         if growth.by == "break":
             added.breaks += 1 / max(1, size or 80)
+        elif growth.by == "format":
+            added.times *= max(1.0, 1.0, *map(_of_format, values))
         elif growth.by == "match":
             added.breaks += 1 / max(1, min(map(shortest, _expressions(command, use)), default=1))
         elif growth.by == "name" and _names_files(command, use):
@@ -291,22 +300,12 @@ def _of_expression(words: Sequence[Word]) -> float:
 
 
 def _of_format(text: str) -> float:
-    """The same of a format: paths count as one, other directives a quarter, widths as they are."""
-    names = others = at = 0
-    own = 0.0
-    while at < len(text):
-        if text[at] != "%":
-            own += 1
-            at += 1
-            continue
-        at += 1
-        start = at
-        while at < len(text) and text[at] in "-.0123456789":
-            at += 1
-        digits = text[start:at].lstrip("-").partition(".")[0]
-        sign = text[at : at + 1]
-        at += 2 if sign in {"T", "A", "C"} else 1
-        own += int(digits or 0)
-        names += sign in {"p", "P", "h", "f", "l"}
-        others += sign not in {"p", "P", "h", "f", "l"}
-    return names + others / 4 + own / _RECORD
+    """The same of a format: paths count as one, other fields a quarter, widths as they are."""
+    names = others = own = 0
+    end = 0
+    for field in _FIELD.finditer(text):
+        own += field.start() - end + int(field["width"] or field["pad"] or 0)
+        names += field["sign"] in _PATHS
+        others += field["sign"] not in _PATHS
+        end = field.end()
+    return names + others / 4 + (own + len(text) - end) / _RECORD

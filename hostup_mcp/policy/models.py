@@ -74,7 +74,8 @@ class Growth(Model):
         breaks: line ends added for each character.
         value: options whose value says how much, a number or by its length.
         by: what that value is: characters added to each `line`, the `length` that a character
-            becomes, or after how many characters a line ends (`break`). Of `grep`: a line for each
+            becomes, after how many characters a line ends (`break`), or the `format` of what is
+            printed of each operand. Of `grep`: a line for each
             `match`, and the file's `name` before each line.
         pads: whether lines become as long as the longest.
         keeps: whether all of it is kept until the end.
@@ -85,7 +86,7 @@ class Growth(Model):
     line: int = 0
     breaks: int = 0
     value: Words = ()
-    by: Literal["", "line", "length", "break", "match", "name"] = ""
+    by: Literal["", "line", "length", "break", "format", "match", "name"] = ""
     pads: bool = False
     keeps: bool = False
 
