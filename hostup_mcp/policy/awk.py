@@ -22,12 +22,11 @@ there has no / anywhere else.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal
 
+from hostup_mcp.policy.awk_growth import Printed, ProgramGrowth
 from hostup_mcp.policy.backtracking import has_back_reference
 from hostup_mcp.policy.delimited import end_of_expression
 from hostup_mcp.policy.misfit import Misfit, shown
@@ -53,12 +52,6 @@ _KINDS: Final[tuple[tuple[_Kind, re.Pattern[str]], ...]] = (
     ("sign", _SIGN),
 )
 _FORMAT = re.compile(r"(?:[^%]|%%|%[-+ 0]{0,3}\d{0,3}(?:\.\d{1,3})?[dsfgiuxXoeE])*")
-
-_WIDTHS = re.compile(r"%[-+ 0]{0,3}(\d{1,3})|[.](\d{1,3})")
-_EXPONENT = re.compile(r"\d[eE][-+]?\d")
-# Of a number as awks print it: one that counts, and one that is summed up and may double each time.
-_DIGITS: Final = 24
-_SUM_DIGITS: Final = 310
 
 _VARIABLES: Final = frozenset({"NR", "NF", "FNR", "FS", "OFS", "FILENAME"})
 _FUNCTIONS: Final = frozenset({"length", "substr", "index", "tolower", "toupper", "int", "sprintf"})
@@ -119,21 +112,6 @@ def is_plain_program(text: str) -> bool:
     return True
 
 
-@dataclass(frozen=True, slots=True)
-class ProgramGrowth:
-    """What a program may print for each record.
-
-    Attributes:
-        records: how often all of the record.
-        characters: beside that.
-        lines: how many.
-    """
-
-    records: int
-    characters: int
-    lines: int
-
-
 @lru_cache(maxsize=64)
 def program_growth(text: str) -> ProgramGrowth | None:
     """What a program of the language above may print for each record; None for other texts."""
@@ -145,7 +123,7 @@ def program_growth(text: str) -> ProgramGrowth | None:
         program.read()
     except _NotAccepted:
         return None
-    return program.growth()
+    return program.printed.growth()
 
 
 def _program_index(spec: Awk, words: Sequence[Word]) -> int | None:
@@ -213,28 +191,7 @@ class _Program:
         self._tokens: tuple[_Token, ...] = (*tokens, end)
         self._at = 0
         self._depth = 0
-        # What is printed for each record: fields by name, names, and characters.
-        self._fields: Counter[str] = Counter()
-        self._names: Counter[str] = Counter()
-        self._characters = 0
-        self._lines = 0
-        self._commas = 0
-        self._separator = 1
-        self._summed: set[str] = set()
-        self._printing = False
-        self._once = False
-
-    def growth(self) -> ProgramGrowth:
-        """What it prints for each record, once it is read."""
-        # Different fields are different parts of the record; one counted from the end is any.
-        whole = self._fields["0"] + self._fields["NF"]
-        parts = max((n for name, n in self._fields.items() if name not in {"0", "NF"}), default=0)
-        names = sum(
-            n * _SUM_DIGITS if name in self._summed else n * _DIGITS
-            for name, n in self._names.items()
-        )
-        characters = self._characters + names + self._commas * self._separator + self._lines
-        return ProgramGrowth(max(1, whole + parts), characters, self._lines)
+        self.printed = Printed()
 
     def read(self) -> None:
         """The whole program.
@@ -255,9 +212,9 @@ class _Program:
         value = self._value()
         if value in {"BEGIN", "END"} and self._kind() == "name":
             self._at += 1
-            self._once = True
+            self.printed.once = True
             self._action()
-            self._once = False
+            self.printed.once = False
             return
         if value != "{":
             self._condition()
@@ -266,24 +223,7 @@ class _Program:
         if self._value() == "{":
             self._action()
         else:
-            self._count_record()
-
-    def _count_record(self) -> None:
-        self._fields["0"] += 1
-        self._lines += 1
-
-    def _count(self, counter: Counter[str], name: str) -> None:
-        if self._printing and not self._once:
-            counter[name] += 1
-
-    def _count_text(self, text: str) -> None:
-        """Count a string that is printed, or that is a format."""
-        if not self._printing or self._once:
-            return
-        widths = sum(int(one or other) for one, other in _WIDTHS.findall(text))
-        # Read as a number, "1e308" has 309 digits.
-        self._characters += len(text) + widths + _SUM_DIGITS * len(_EXPONENT.findall(text))
-        self._lines += text.count("\\n")
+            self.printed.record()
 
     def _action(self) -> None:
         self._need("{")
@@ -299,34 +239,33 @@ class _Program:
         if kind != "name":
             raise _NotAccepted
         if value in {"print", "printf"}:
-            self._printing = True
+            self.printed.printing = True
             self._print() if value == "print" else self._printf()
-            self._printing = False
+            self.printed.printing = False
         elif value in {"FS", "OFS"}:
             self._need("=")
             if self._kind() != "string":
                 raise _NotAccepted
             if value == "OFS":
-                self._separator = max(self._separator, len(self._token()[1]))
+                self.printed.separator = max(self.printed.separator, len(self._token()[1]))
             self._at += 1
         elif value in _KEYWORDS | _FUNCTIONS | _VARIABLES:
             raise _NotAccepted
         elif self._take("+="):
-            self._summed.add(value)
+            self.printed.summed.add(value)
             self._expression()
         else:
             self._need("++")
 
     def _print(self) -> None:
         if self._value() in {";", "}", ""}:
-            if not self._once:
-                self._count_record()
+            self.printed.record()
             return
-        self._lines += not self._once
+        self.printed.line()
         while self._value() not in {";", "}", ""}:
             self._expression()
             if self._take(","):
-                self._commas += not self._once
+                self.printed.comma()
                 if self._value() in {";", "}", ""}:
                     raise _NotAccepted
 
@@ -342,7 +281,7 @@ class _Program:
         kind, value = self._token()
         if kind != "string" or not _FORMAT.fullmatch(value[1:-1]):
             raise _NotAccepted
-        self._count_text(value)
+        self.printed.text(value)
         self._at += 1
 
     # -------------------------------------------------------------- conditions and expressions
@@ -399,7 +338,7 @@ class _Program:
         kind, value = self._token()
         self._at += 1
         if kind in {"number", "string"}:
-            self._count_text(value)
+            self.printed.text(value)
             return
         if value == "$" and kind == "sign":
             self._field()
@@ -415,16 +354,16 @@ class _Program:
         elif kind != "name" or value in _KEYWORDS:
             raise _NotAccepted
         else:
-            self._count(self._names, value)
+            self.printed.name(value)
 
     def _field(self) -> None:
         # A field far out makes awk build all fields before it.
         kind, value = self._token()
         self._at += 1
         if kind == "number" and _FIELD.fullmatch(value):
-            self._count(self._fields, str(int(value)))
+            self.printed.field(str(int(value)))
             return
-        self._count(self._fields, "NF")
+        self.printed.field("NF")
         if kind == "name" and value == "NF":
             return
         if (kind, value) != ("sign", "("):
@@ -440,7 +379,7 @@ class _Program:
         self._need(")")
 
     def _call(self, name: str) -> None:
-        self._count(self._names, name)
+        self.printed.name(name)
         if name == "length" and self._value() != "(":
             return
         self._need("(")
