@@ -23,15 +23,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final, Literal
 
+from hostup_mcp.policy.awk_growth import Printed, ProgramGrowth
+from hostup_mcp.policy.backtracking import has_back_reference
 from hostup_mcp.policy.delimited import end_of_expression
 from hostup_mcp.policy.misfit import Misfit, shown
 from hostup_mcp.policy.models import Awk, OptionSet
 from hostup_mcp.policy.options import check_options
 from hostup_mcp.policy.regex_size import is_too_large
 from hostup_mcp.policy.tree import Word
-from hostup_mcp.policy.values import ValueTypes
+from hostup_mcp.policy.values import ValueTypes, back_reference
 
 _Kind = Literal["number", "string", "name", "regex", "sign", "end"]
 _Token = tuple[_Kind, str]
@@ -89,6 +92,8 @@ def check_awk(spec: Awk, words: Sequence[Word], types: ValueTypes) -> Misfit | N
             place,
             _HINT,
         )
+    if has_back_reference(text):
+        return back_reference(text).at(place)
     # No options after the program: awk would take them, and their values, for files.
     files = OptionSet(operands=spec.operands, max=spec.max)
     fault = check_options(files, words[place + 1 :], types)
@@ -105,6 +110,20 @@ def is_plain_program(text: str) -> bool:
     except _NotAccepted:
         return False
     return True
+
+
+@lru_cache(maxsize=64)
+def program_growth(text: str) -> ProgramGrowth | None:
+    """What a program of the language above may print for each record; None for other texts."""
+    tokens = _tokens(text)
+    if tokens is None:
+        return None
+    program = _Program(tokens)
+    try:
+        program.read()
+    except _NotAccepted:
+        return None
+    return program.printed.growth()
 
 
 def _program_index(spec: Awk, words: Sequence[Word]) -> int | None:
@@ -172,6 +191,7 @@ class _Program:
         self._tokens: tuple[_Token, ...] = (*tokens, end)
         self._at = 0
         self._depth = 0
+        self.printed = Printed()
 
     def read(self) -> None:
         """The whole program.
@@ -192,7 +212,9 @@ class _Program:
         value = self._value()
         if value in {"BEGIN", "END"} and self._kind() == "name":
             self._at += 1
+            self.printed.once = True
             self._action()
+            self.printed.once = False
             return
         if value != "{":
             self._condition()
@@ -200,6 +222,8 @@ class _Program:
                 self._condition()
         if self._value() == "{":
             self._action()
+        else:
+            self.printed.record()
 
     def _action(self) -> None:
         self._need("{")
@@ -214,27 +238,36 @@ class _Program:
         self._at += 1
         if kind != "name":
             raise _NotAccepted
-        if value == "print":
-            self._print()
-        elif value == "printf":
-            self._printf()
+        if value in {"print", "printf"}:
+            self.printed.printing = True
+            self._print() if value == "print" else self._printf()
+            self.printed.printing = False
         elif value in {"FS", "OFS"}:
             self._need("=")
             if self._kind() != "string":
                 raise _NotAccepted
+            if value == "OFS":
+                self.printed.separator = max(self.printed.separator, len(self._token()[1]))
             self._at += 1
         elif value in _KEYWORDS | _FUNCTIONS | _VARIABLES:
             raise _NotAccepted
         elif self._take("+="):
+            self.printed.summed.add(value)
             self._expression()
         else:
             self._need("++")
 
     def _print(self) -> None:
+        if self._value() in {";", "}", ""}:
+            self.printed.record()
+            return
+        self.printed.line()
         while self._value() not in {";", "}", ""}:
             self._expression()
-            if self._take(",") and self._value() in {";", "}", ""}:
-                raise _NotAccepted
+            if self._take(","):
+                self.printed.comma()
+                if self._value() in {";", "}", ""}:
+                    raise _NotAccepted
 
     def _printf(self) -> None:
         parenthesis = self._take("(")
@@ -248,6 +281,7 @@ class _Program:
         kind, value = self._token()
         if kind != "string" or not _FORMAT.fullmatch(value[1:-1]):
             raise _NotAccepted
+        self.printed.text(value)
         self._at += 1
 
     # -------------------------------------------------------------- conditions and expressions
@@ -304,6 +338,7 @@ class _Program:
         kind, value = self._token()
         self._at += 1
         if kind in {"number", "string"}:
+            self.printed.text(value)
             return
         if value == "$" and kind == "sign":
             self._field()
@@ -318,13 +353,17 @@ class _Program:
             self._call(value)
         elif kind != "name" or value in _KEYWORDS:
             raise _NotAccepted
+        else:
+            self.printed.name(value)
 
     def _field(self) -> None:
         # A field far out makes awk build all fields before it.
         kind, value = self._token()
         self._at += 1
         if kind == "number" and _FIELD.fullmatch(value):
+            self.printed.field(str(int(value)))
             return
+        self.printed.field("NF")
         if kind == "name" and value == "NF":
             return
         if (kind, value) != ("sign", "("):
@@ -340,6 +379,7 @@ class _Program:
         self._need(")")
 
     def _call(self, name: str) -> None:
+        self.printed.name(name)
         if name == "length" and self._value() != "(":
             return
         self._need("(")

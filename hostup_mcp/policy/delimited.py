@@ -18,7 +18,8 @@ _ESCAPES = frozenset(".*+?^$(){}|[]\\<>\"'-&~#%@!,:;=_ ntsSwWbB123456789")
 def end_of_expression(text: str, start: int, delimiter: str) -> int | None:
     """Where the expression that begins at `start` meets its closing delimiter.
 
-    None if that is unclear, or if the expression would become too large.
+    None if that is unclear, or if the expression would become too large. It may refer back to its
+    groups; `has_back_reference` tells.
     """
     position = start
     while position < len(text):

@@ -200,7 +200,12 @@ class Policy:
             if found and found.verdict == "deny":
                 return found
             asks = asks or found
-        return asks
+        return self._together(stages) or asks
+
+    def _together(self, stages: Sequence[Stage]) -> _Finding | None:
+        """What decides about stages that are accepted one by one."""
+        fault = self.preset.check_line(stages)
+        return fault and _Finding("deny", fault[0], fault[1], _who(*fault))
 
     def verdict_on(self, stage: Stage) -> Verdict:
         """The verdict on one stage by itself."""

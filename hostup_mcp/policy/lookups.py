@@ -28,11 +28,10 @@ def check_lookups(
     rule = command.lookups
     if rule is None:
         return None
-    if isinstance(command, Getopt):
-        reading = read_options(command, words, types)
-    else:
+    reading = read_options(command, words, types) if isinstance(command, Getopt) else None
+    if reading is None:
         texts = tuple(word.text for word in words)
-        reading = Reading(texts, len(texts), (), ())
+        reading = Reading(texts, len(texts))
     return _check_values(rule, reading, types) or _check_use(name, rule, reading)
 
 

@@ -130,6 +130,33 @@ Needs = Annotated[dict[str, Need], BeforeValidator(_split_keys)]
 """Option to need; in the file, synonyms share an entry."""
 
 
+class Growth(Model):
+    """What a program adds to what it reads; growth.py adds it up.
+
+    Attributes:
+        given: options of which one must be given for it; none for always.
+        times: characters made of each.
+        line: characters added to each line.
+        breaks: line ends added for each character.
+        value: options whose value says how much, a number or by its length.
+        by: what that value is: characters added to each `line`, the `length` that a character
+            becomes, after how many characters a line ends (`break`), or the `format` of what is
+            printed of each operand. Of `grep`: a line for each
+            `match`, and the file's `name` before each line.
+        pads: whether lines become as long as the longest.
+        keeps: whether all of it is kept until the end.
+    """
+
+    given: Words = ()
+    times: int = 1
+    line: int = 0
+    breaks: int = 0
+    value: Words = ()
+    by: Literal["", "line", "length", "break", "format", "match", "name"] = ""
+    pads: bool = False
+    keeps: bool = False
+
+
 class OptionSet(Model):
     """Options and operands in the manner of getopt.
 
@@ -157,6 +184,7 @@ class OptionSet(Model):
         same_disk: flags that keep a walk through folders on one file system.
         depth: options, with the value in the next word, that bound how deep such a walk goes.
         acting: flags that do more than read, which `diagnostics-strict` leaves out.
+        retyped: flags under which values of some types must be of others.
     """
 
     flags: Words = ()
@@ -180,6 +208,7 @@ class OptionSet(Model):
     same_disk: Words = ()
     depth: Words = ()
     acting: Words = ()
+    retyped: Annotated[dict[str, dict[str, str]], BeforeValidator(_split_keys)] = {}
 
     @cached_property
     def bare(self) -> frozenset[str]:
@@ -192,13 +221,19 @@ class OptionSet(Model):
         tables = (self.options, self.attached, self.following, self.separate)
         named = [name for table in tables for name in table.values()]
         named += [need.values for need in self.needs.values()]
+        named += [name for table in self.retyped.values() for name in table.values()]
         return tuple(name for name in (*named, self.first, self.operands) if name)
 
 
 class Getopt(Entry, OptionSet):
-    """A program with options and operands."""
+    """A program with options and operands.
+
+    Attributes:
+        growth: what it adds to what it reads.
+    """
 
     parser: Literal["getopt"]
+    growth: tuple[Growth, ...] = ()
 
 
 class Subcommand(OptionSet):

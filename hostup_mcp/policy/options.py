@@ -37,20 +37,26 @@ class Reading:
         options: the names of its options, in order.
         leading: how many of them stand before the first operand.
         values: the options with a value, each with it.
-        operands: the operands.
+        first: the operand that is of a type of its own, if there is one.
+        others: the other operands.
     """
 
     options: tuple[str, ...]
-    leading: int
-    values: tuple[tuple[str, str], ...]
-    operands: tuple[str, ...]
+    leading: int = 0
+    values: tuple[tuple[str, str], ...] = ()
+    first: tuple[Word, ...] = ()
+    others: tuple[Word, ...] = ()
+
+    @property
+    def operands(self) -> tuple[str, ...]:
+        """The text of every operand."""
+        return tuple(word.text for word in (*self.first, *self.others))
 
 
-def read_options(spec: OptionSet, words: Sequence[Word], types: ValueTypes) -> Reading:
-    """What stands in words that `check_options` accepts."""
+def read_options(spec: OptionSet, words: Sequence[Word], types: ValueTypes) -> Reading | None:
+    """What stands in an argv; None if it is not accepted."""
     walker = _Walker(spec, words, types)
-    walker.walk()
-    return walker.reading()
+    return walker.reading() if walker.walk() is None else None
 
 
 class _Walker:
@@ -64,12 +70,29 @@ class _Walker:
         self._operands: list[int] = []
         self._depths: list[int] = []
         self._leading: int | None = None
+        self._retyped = self._types_in_use()
 
     def reading(self) -> Reading:
+        """What was read; to be asked once it was found good."""
         leading = len(self._used) if self._leading is None else self._leading
-        operands = tuple(self._words[index].text for index in self._operands)
+        operands = [self._words[index] for index in self._operands]
         values = tuple((name, value) for name, value, _ in self._values)
-        return Reading(tuple(self._used), leading, values, operands)
+        split = int(self._needs_first())
+        return Reading(
+            tuple(self._used), leading, values, (*operands[:split],), (*operands[split:],)
+        )
+
+    def _types_in_use(self) -> dict[str, str]:
+        """Which types stand for others, by the flags given; a value that looks like one counts."""
+        found: dict[str, str] = {}
+        for name, types in self._spec.retyped.items():
+            if any(_may_hold(word.text, name) for word in self._words):
+                found |= types
+        return found
+
+    def _check(self, kind: str, word: Word, value: str, *, attached: bool) -> Misfit | None:
+        kind = self._retyped.get(kind, kind)
+        return self._types.check(kind, value, is_glob=word.is_glob, attached=attached)
 
     def walk(self) -> Misfit | None:
         options_end = False
@@ -139,7 +162,7 @@ class _Walker:
                 "Write the options before the operands.",
                 name,
             )
-        fault = self._types.check(kind, value.text, is_glob=value.is_glob)
+        fault = self._check(kind, value, value.text, attached=False)
         if fault:
             return of_option(name, fault, self._next)
         self._values.append((name, value.text, self._next))
@@ -155,7 +178,7 @@ class _Walker:
             return self._refuse(name, index)
         self._used.append(name)
         self._values.append((name, value, index))
-        fault = self._types.check(kind, value, attached=True)
+        fault = self._check(kind, self._words[index], value, attached=True)
         return of_option(name, fault, index) if fault else None
 
     def _value_type(self, name: str) -> str | None:
@@ -172,7 +195,7 @@ class _Walker:
                 self._used.append(name)
                 value = rest.removeprefix("=") if name in self._spec.attached else rest
                 self._values.append((name, value, index))
-                fault = self._types.check(kind, value, attached=True)
+                fault = self._check(kind, self._words[index], value, attached=True)
                 return of_option(name, fault, index) if fault else None
             if not self._may_end_a_word(name) or (rest and name in self._spec.separate):
                 return self._refuse(name, index, within=text)
@@ -222,7 +245,9 @@ class _Walker:
         spec = self._spec
         operands = [i for i in self._operands if self._words[i].text not in spec.words]
         first = spec.first if not set(self._used) & set(spec.first_unless) else ""
-        for number, index in enumerate(operands):
+        # One too many is refused below; what stands behind it need not be looked at.
+        most = max((spec.max, *spec.counts))
+        for number, index in enumerate(operands[: most + 1]):
             kind = first if number == 0 and first else spec.operands
             if not kind:
                 return Misfit(
@@ -249,7 +274,7 @@ class _Walker:
             depth = max(self._depths, default=None)
             return self._types.paths.check_walk(word.text, is_glob=word.is_glob, depth=depth)
         kind = "meta" if kind == "walk" else kind
-        return self._types.check(kind, word.text, is_glob=word.is_glob, attached=attached)
+        return self._check(kind, word, word.text, attached=attached)
 
     def _check_counts(self, operands: Sequence[int]) -> Misfit | None:
         spec, count = self._spec, len(operands)
@@ -281,6 +306,13 @@ class _Walker:
 
     def _needs_first(self) -> bool:
         return bool(self._spec.first) and not set(self._used) & set(self._spec.first_unless)
+
+
+def _may_hold(text: str, flag: str) -> bool:
+    """Whether a word is this flag, or may be a cluster that has it."""
+    if flag.startswith("--"):
+        return text == flag
+    return text.startswith("-") and not text.startswith("--") and flag[1] in text
 
 
 def _usage(why: str) -> Misfit:

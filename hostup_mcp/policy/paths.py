@@ -18,6 +18,10 @@ from hostup_mcp.policy.misfit import Misfit, shown
 _MAX_CHARACTERS: Final = 1024
 _MAX_GLOB_CHARACTERS: Final = 128
 _MAX_WILDCARDS: Final = 6
+_MAX_STARS: Final = 3
+_MAX_WILD_FOLDERS: Final = 2
+"""Names of a path that may have wildcards; one more where the first two have none."""
+_MOST_KNOWN: Final = 256
 _PROTECTED_HINT: Final = (
     "No request lifts this; leave the file out, or look at its name and size with ls -l."
 )
@@ -331,6 +335,8 @@ class PathRules:
         self._blocks = tuple(blocks)
         self._places = places
         self._on_demand = tuple(on_demand)
+        # What was found of patterns: a look at every rule, which a suggestion asks for many times.
+        self._known: dict[tuple[str, bool], Misfit | None] = {}
 
     @property
     def readable(self) -> tuple[str, ...]:
@@ -462,7 +468,7 @@ class PathRules:
 
         Settings are the files below /proc/sys; all but the protected ones may be.
         """
-        if is_glob or not _SYSCTL.fullmatch(name) or name.count("*") > _MAX_WILDCARDS:
+        if is_glob or not _SYSCTL.fullmatch(name) or name.count("*") > _MAX_STARS:
             return Misfit(
                 "value_refused",
                 f"{shown(name)} is not the name of a kernel setting.",
@@ -552,12 +558,17 @@ class PathRules:
         if fault:
             return fault
         normal = _normal(path)
-        if tree:
-            below = PathPattern(f"{normal.rstrip('/')}/**")
-            return self._check_many(normal, below, PathPattern(normal))
-        if is_glob:
-            return self._check_many(normal, PathPattern(normal, expanded=True))
-        return self._check_one(normal)
+        if not tree and not is_glob:
+            return self._check_one(normal)
+        if (normal, tree) not in self._known:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            if tree:
+                meant = (PathPattern(f"{normal.rstrip('/')}/**"), PathPattern(normal))
+            else:
+                meant = (PathPattern(normal, expanded=True),)
+            self._known[normal, tree] = self._check_many(normal, *meant)
+        return self._known[normal, tree]
 
     def _check_one(self, path: str) -> Misfit | None:
         named: Misfit | None = None
@@ -697,12 +708,8 @@ def _check_form(path: str, *, is_glob: bool) -> Misfit | None:
             f"{shown(path)} is not an absolute path.",
             hint="Write the path from / on: commands start in the folder /.",
         )
-    if is_glob and path.count("*") + path.count("?") > _MAX_WILDCARDS:
-        return Misfit(
-            "glob_refused",
-            f"{shown(path)} has more than {_MAX_WILDCARDS} wildcards.",
-            hint="Name the files, or fewer wildcards.",
-        )
+    if is_glob and (fault := _check_reach(path)):
+        return fault
     if len(path) > (_MAX_GLOB_CHARACTERS if is_glob else _MAX_CHARACTERS):
         return Misfit("path_too_long", f"{shown(path)} is too long a path.")
     if not is_glob and not _PLAIN.fullmatch(path):
@@ -719,3 +726,40 @@ def _check_form(path: str, *, is_glob: bool) -> Misfit | None:
             hint="Write the absolute path it leads to.",
         )
     return None
+
+
+def _check_reach(pattern: str) -> Misfit | None:
+    """Whether a pattern of the shell could match more than the shell should hold.
+
+    A shell keeps every match before the program starts. dash held 3 GB for twelve `/*/*/*/*/*/*` on
+    an idle container; `/proc/*/root/*/*` has the whole system once for each process.
+    """
+    if sum(map(pattern.count, "*?")) > _MAX_WILDCARDS or pattern.count("*") > _MAX_STARS:
+        return Misfit(
+            "glob_refused",
+            f"{shown(pattern)} has more than {_MAX_STARS} * or {_MAX_WILDCARDS} wildcards.",
+            hint="Name the files, or fewer wildcards.",
+        )
+    names = [name for name in pattern.split("/") if name]
+    wild = [index for index, name in enumerate(names) if "*" in name or "?" in name]
+    if not wild:
+        return None
+    most = _MAX_WILD_FOLDERS + (wild[0] >= 2 and names[0] != "proc")
+    below = names[wild[0] + 1 :]
+    # In these folders of a process the whole system is seen again.
+    again = names[0] == "proc" and len(wild) > 1 and not {"root", "cwd"}.isdisjoint(below)
+    if len(wild) > most or again:
+        return Misfit(
+            "pattern_too_wide",
+            f"{shown(pattern)} has wildcards in {len(wild)} names, and the shell would keep every "
+            "match.",
+            hint="Write more of the path, such as /var/log/*/*.log, or use find with -path in "
+            "quotes.",
+        )
+    return None
+
+
+def pattern_weight(pattern: str) -> int:
+    """What a pattern counts of what the patterns of a line may: the more, the more it can match."""
+    wild = sum("*" in name or "?" in name for name in pattern.split("/"))
+    return 4 ** max(0, wild - 1)

@@ -13,6 +13,7 @@ from typing import Final, Literal, cast
 from hostup_mcp.policy.awk import check_awk
 from hostup_mcp.policy.emit import SEARCHED
 from hostup_mcp.policy.find import check_find
+from hostup_mcp.policy.growth import check_growth, check_patterns
 from hostup_mcp.policy.ip import check_ip
 from hostup_mcp.policy.lookups import check_lookups
 from hostup_mcp.policy.misfit import Misfit, shown
@@ -39,7 +40,7 @@ from hostup_mcp.policy.ps import check_ps
 from hostup_mcp.policy.script_words import check_script_words
 from hostup_mcp.policy.sed import check_sed
 from hostup_mcp.policy.shapes import Shape, check_shapes
-from hostup_mcp.policy.tree import Word
+from hostup_mcp.policy.tree import Stage, Word
 from hostup_mcp.policy.values import ValueTypes
 
 PresetName = Literal["none", "diagnostics-strict", "diagnostics", "unrestricted"]
@@ -156,6 +157,15 @@ class Preset:
         return self._explain(
             replace(fault, index=fault.index + 1), words, (refused, command.refused)
         )
+
+    def check_line(self, stages: Sequence[Stage]) -> tuple[Stage, Misfit] | None:
+        """What keeps stages that are accepted one by one from running together, and which."""
+        if not self.commands:
+            return None
+        if too_wide := check_patterns(stages):
+            return too_wide
+        fault = check_growth(stages, self.commands, self.types)
+        return fault and (fault[0], replace(fault[1], index=-1))
 
     def refused_names(self, name: str) -> tuple[str, RefusedNames] | None:
         """Why a program of this name is in no preset, with the reason's code."""

@@ -9,6 +9,7 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
+from hostup_mcp.policy.backtracking import has_back_reference, is_slow, refers
 from hostup_mcp.policy.misfit import Misfit, shown
 from hostup_mcp.policy.paths import PathRules
 from hostup_mcp.policy.patterns import (
@@ -75,12 +76,14 @@ class TextType(_Type):
     Attributes:
         text: the most characters.
         dash: whether it may begin with `-`, where that is safe.
-        regex: whether it is a regular expression, which must not become too large.
+        regex: whether it is a regular expression, which must not become too large, nor refer back.
+        perl: whether it is one of Perl's, which must not be slow either.
     """
 
     text: Annotated[int, Field(ge=1, le=LONGEST_VALUE)]
     dash: bool = False
     regex: bool = False
+    perl: bool = False
 
 
 def _split(value: object) -> object:
@@ -262,7 +265,8 @@ class ValueTypes:
             case ListType():
                 return f"up to {definition.max} {definition.list}, with commas between"
             case TextType():
-                what = "a regular expression" if definition.regex else "text"
+                expression = definition.regex or definition.perl
+                what = "a regular expression" if expression else "text"
                 return f"{what} of up to {definition.text} characters"
             case AnyType():
                 return " or ".join(definition.any)
@@ -321,7 +325,7 @@ class ValueTypes:
         return fault
 
     def _misfit(self, name: str, value: str) -> Misfit:
-        definition = self._definition(name)
+        definition = None if _is_inline(name) else self._definition(name)
         if isinstance(definition, OfType) and self._fits(definition.of, value, attached=False):
             return Misfit(
                 "value_refused",
@@ -331,6 +335,8 @@ class ValueTypes:
             )
         if isinstance(definition, OfType):
             name = definition.of
+        if isinstance(definition, TextType) and (fault := _expression_fault(definition, value)):
+            return fault
         kind = "" if _is_inline(name) else f"{name}: "
         return Misfit(
             "value_refused", f"{shown(value)} is not accepted here ({kind}{self.describe(name)})."
@@ -351,9 +357,9 @@ class ValueTypes:
             case OfType() as whole:
                 fits = self._fits(whole.of, value, attached=attached)
                 return fits and whole.reason_against(value) is None
-            case TextType(text=most, dash=dash, regex=regex):
+            case TextType(text=most, dash=dash) as text:
                 safe = attached or dash or value == "-" or not value.startswith("-")
-                return safe and len(value) <= most and not (regex and is_too_large(value))
+                return safe and len(value) <= most and not _expression_fault(text, value)
             case TokensType(compiled=tokens, prefix=prefix):
                 rest = value.removeprefix(prefix)
                 fits = len(rest) == len(value) - len(prefix) and 0 < len(rest) <= LONGEST_VALUE
@@ -382,6 +388,42 @@ def parts_of(definition: Definition) -> tuple[str, ...]:
             return (definition.of,)
         case _:
             return ()
+
+
+def _expression_fault(definition: TextType, value: str) -> Misfit | None:
+    """Whether an expression is one that a program may need very long for."""
+    if definition.perl:
+        if refers(value):
+            return back_reference(value)
+        if is_slow(value):
+            return Misfit(
+                "slow_expression",
+                f"{shown(value)} can fit a line in too many ways, and Perl's matcher tries each.",
+                hint="Write it with fewer * and +, none of them around another; grep -E has no "
+                "such limit.",
+            )
+    elif definition.regex:
+        if has_back_reference(value):
+            return back_reference(value)
+    else:
+        return None
+    if is_too_large(value):
+        return Misfit(
+            "value_refused",
+            f"{shown(value)} becomes too large an expression once its repeats are written out.",
+            hint="Repeat less often, or a smaller part.",
+        )
+    return None
+
+
+def back_reference(value: str) -> Misfit:
+    """The refusal of an expression that refers to one of its own groups."""
+    return Misfit(
+        "backreference",
+        f"{shown(value)} refers back to one of its groups, which can take a matcher hours.",
+        hint="Write out what the group would match; a backslash before a digit is not accepted in "
+        "an expression.",
+    )
 
 
 def _check_patterns(definition: Definition) -> None:
