@@ -12,7 +12,7 @@ from hostup_mcp.policy.values import Definition
 
 Effect = Literal[
     "state", "exec", "write", "read", "hang", "secret", "net", "load", "elsewhere", "links",
-    "pager", "heavy", "acts",
+    "pager", "heavy", "unnamed", "acts",
 ]  # fmt: skip
 """What a refused option would do; `refused.toml` has a sentence for each."""
 
