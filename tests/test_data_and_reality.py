@@ -51,6 +51,7 @@ HELP = {
     "ip6tables": ("ip6tables -h",),
     "hostname": ("hostname -h",),
     "pidof": ("pidof -h",),
+    "mdadm": ("mdadm --help-options", "mdadm --assemble --help"),
     "top": ("top -h",),
     "docker": tuple(
         f"docker {name} --help".replace("  ", " ")
@@ -367,7 +368,7 @@ def test_a_line_that_changes_something_is_found_out(script: str, tracing: Path) 
 # ---------------------------------------------------------------- what is opened of the kernel's
 
 _KERNEL = re.compile(r"/(?:dev|sys)(?:/|$)")
-_SAID_IN_LINE = re.compile(r"/(?:dev|sys)/[^*?]*")
+_SAID_IN_LINE = re.compile(r"/(?:dev|sys)(?:/[^*?]*|$)")
 
 
 def opened_unasked(trace: str, approved: ApprovedCommand) -> list[str]:
@@ -377,6 +378,7 @@ def opened_unasked(trace: str, approved: ApprovedCommand) -> list[str]:
     for stage in approved.stages:
         patterns += map(PathPattern, COMMANDS[program_name(stage.words[0].text)].opens)
         named += [found[0] for w in stage.words if (found := _SAID_IN_LINE.match(w.text))]
+        patterns += [PathPattern(word.text) for word in stage.words if word.is_glob]
     found: list[str] = []
     for name, rest in _CALL.findall(trace):
         path = (_STRING.findall(rest) or [""])[0]
