@@ -224,8 +224,10 @@ def test_what_would_pass_is_offered(command: str, near: str) -> None:
 
 # ------------------------------------------------------------------ settings
 
-NAMES = ["net.core.netdev_rss_key", "net.ipv4.tcp_fastopen_key", "net.ipv6.conf.all.stable_secret"]
-NAMES += ["net.ipv6.conf.eth0/100.stable_secret", "net.ipv6.conf.ens192.stable_secret"]
+NAMES = """
+net.core.netdev_rss_key net.ipv4.tcp_fastopen_key net.ipv6.conf.all.stable_secret
+net.ipv6.conf.eth0/100.stable_secret net.ipv6.conf.ens192.stable_secret
+""".split()
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -7,7 +7,7 @@ passes only where an allow rule covers all of them and no earlier deny rule meet
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Final, Literal
@@ -211,7 +211,8 @@ class PathPattern:
         return reached
 
 
-def patterns_of(texts: Iterable[str]) -> tuple[PathPattern, ...]:
+@cache
+def patterns_of(texts: tuple[str, ...]) -> tuple[PathPattern, ...]:
     """The patterns; `/a/{b,c}` stands for `/a/b` and `/a/c`."""
     return tuple(PathPattern(path) for text in texts for path in _each_of(text))
 
