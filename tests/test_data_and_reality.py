@@ -51,6 +51,7 @@ HELP = {
     "ip6tables": ("ip6tables -h",),
     "hostname": ("hostname -h",),
     "pidof": ("pidof -h",),
+    "mdadm": ("mdadm --help-options", "mdadm --assemble --help"),
     "top": ("top -h",),
     "docker": tuple(
         f"docker {name} --help".replace("  ", " ")
@@ -367,7 +368,7 @@ def test_a_line_that_changes_something_is_found_out(script: str, tracing: Path) 
 # ---------------------------------------------------------------- what is opened of the kernel's
 
 _KERNEL = re.compile(r"/(?:dev|sys)(?:/|$)")
-_SAID_IN_LINE = re.compile(r"/(?:dev|sys)/[^*?]*")
+_SAID_IN_LINE = re.compile(r"/(?:dev|sys)(?:/[^*?]*|$)")
 
 
 def opened_unasked(trace: str, approved: ApprovedCommand) -> list[str]:
@@ -376,16 +377,17 @@ def opened_unasked(trace: str, approved: ApprovedCommand) -> list[str]:
     named: list[str] = []
     for stage in approved.stages:
         patterns += map(PathPattern, COMMANDS[program_name(stage.words[0].text)].opens)
-        named += [found[0] for w in stage.words if (found := _SAID_IN_LINE.match(w.text))]
-    found: list[str] = []
+        named += [said[0] for w in stage.words if (said := _SAID_IN_LINE.match(w.text))]
+        patterns += [PathPattern(word.text) for word in stage.words if word.is_glob]
+    unasked: list[str] = []
     for name, rest in _CALL.findall(trace):
         path = (_STRING.findall(rest) or [""])[0]
         # The shell goes through the folders of a pattern.
         asked = any(path.startswith(one) or one.startswith(path) for one in named)
-        said = any(pattern.expression.fullmatch(path.rstrip("/")) for pattern in patterns)
+        by_entry = any(pattern.expression.fullmatch(path.rstrip("/")) for pattern in patterns)
         if name.startswith("open") and _KERNEL.match(path) and path not in _NOWHERE:
-            found += [path] if not asked and not said else []
-    return found
+            unasked += [path] if not asked and not by_entry else []
+    return unasked
 
 
 def lines_to_open() -> list[ApprovedCommand]:

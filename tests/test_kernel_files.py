@@ -65,8 +65,9 @@ def test_lists_of_the_kernels_files_are_lists() -> None:
     folders = {text.rpartition("/")[0] for text in KERNEL if text.endswith("/*")}
     assert not folders & {"/proc", "/proc/*", "/proc/sys/vm", "/proc/sys/fs", "/proc/sys/kernel"}
     assert not folders & {"/sys/class/net/*", "/sys/block/*", "/sys/devices", "/sys/kernel"}
+    expressions = [PathPattern(text).expression for text in KERNEL]
     for path in ACTING:
-        covering = [text for text in KERNEL if PathPattern(text).expression.fullmatch(path)]
+        covering = [one.pattern for one in expressions if one.fullmatch(path)]
         # Only a key that an earlier block keeps in may stand in a folder that is listed.
         assert not covering or path.endswith(("_key", "_secret")), (path, covering)
 
@@ -179,7 +180,7 @@ def test_a_walk_stops_before_a_place_that_mounts(place: str) -> None:
         ("find / -maxdepth 4", "allow", "allow"),
         ("find / -maxdepth 2 -maxdepth 5", "allow", "path_acts"),
         ("find /proc -maxdepth 2 -maxdepth 5", "path_acts", "path_acts"),
-        ("find /proc -name -xdev", "path_acts", "path_acts"),
+        ("find /proc -name -xdev", "value_refused", "value_refused"),
         ("find /proc -xdev", "allow", "allow"),
         ("du -sh /*", "allow", "path_acts"),
         ("du", "allow", "path_acts"),
@@ -223,8 +224,10 @@ def test_what_would_pass_is_offered(command: str, near: str) -> None:
 
 # ------------------------------------------------------------------ settings
 
-NAMES = ["net.core.netdev_rss_key", "net.ipv4.tcp_fastopen_key", "net.ipv6.conf.all.stable_secret"]
-NAMES += ["net.ipv6.conf.eth0/100.stable_secret", "net.ipv6.conf.ens192.stable_secret"]
+NAMES = """
+net.core.netdev_rss_key net.ipv4.tcp_fastopen_key net.ipv6.conf.all.stable_secret
+net.ipv6.conf.eth0/100.stable_secret net.ipv6.conf.ens192.stable_secret
+""".split()
 
 
 @pytest.mark.parametrize("name", NAMES)

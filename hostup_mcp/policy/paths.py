@@ -8,7 +8,7 @@ does so in any letter case; what allows is exact.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Final, Literal
@@ -223,7 +223,8 @@ class PathPattern:
         return reached
 
 
-def patterns_of(texts: Iterable[str]) -> tuple[PathPattern, ...]:
+@cache
+def patterns_of(texts: tuple[str, ...]) -> tuple[PathPattern, ...]:
     """The patterns; `/a/{b,c}` stands for `/a/b` and `/a/c`."""
     return tuple(PathPattern(path) for text in texts for path in _each_of(text))
 

@@ -290,9 +290,9 @@ class ValueTypes:
         """
         if name in PATH_TYPES:
             return self._check_path(name, value, is_glob=is_glob)
-        of_paths = next((leaf for leaf in self._leaves(name) if leaf in PATH_TYPES), "")
-        if is_glob and of_paths:
-            return self._check_path(of_paths, value, is_glob=True)
+        opens = "opened" in self._leaves(name)
+        if is_glob and opens:
+            return self._check_path("opened", value, is_glob=True)
         if is_glob:
             return Misfit(
                 "glob_refused",
@@ -301,9 +301,10 @@ class ValueTypes:
             )
         if self._fits(name, value, attached=attached):
             return None
-        if of_paths and value.startswith(("/", "./")):
-            return self._check_path(of_paths, value, is_glob=False)
-        return self._misfit(name, value)
+        # A path says best what is wrong with it.
+        return (
+            self._check_path("opened", value, is_glob=False) if opens else self._misfit(name, value)
+        )
 
     def _check_path(self, name: str, value: str, *, is_glob: bool) -> Misfit | None:
         paths = self._paths
