@@ -6,7 +6,7 @@ import pytest
 
 from hostup_mcp.policy.judge import ApprovedCommand, Policy, Refusal
 from hostup_mcp.policy.misfit import Misfit
-from hostup_mcp.policy.paths import PathPattern
+from hostup_mcp.policy.path_patterns import PathPattern
 from hostup_mcp.policy.policies import Policies, PolicyData
 from hostup_mcp.policy.preset import Preset, preset_data
 
@@ -235,16 +235,16 @@ def test_no_part_of_a_keys_name_finds_it(name: str) -> None:
     ends = [name[:end] for end in range(1, len(name))]
     parts = [name[at : at + 3] for at in range(len(name))]
     for part in (*ends, *parts, name):
-        assert PATHS.check_sysctl_pattern(part), part
-    assert PATHS.check_sysctl_pattern(f"swappiness|{name[4:]}")
-    assert PATHS.check_sysctl_pattern(f"^{name}$")
-    assert PATHS.check_sysctl_pattern(f"^{name[:5]}.*{name[-2:]}$")
-    assert PATHS.check_sysctl_pattern("." * len(name))
+        assert PATHS.settings.check_expression(part), part
+    assert PATHS.settings.check_expression(f"swappiness|{name[4:]}")
+    assert PATHS.settings.check_expression(f"^{name}$")
+    assert PATHS.settings.check_expression(f"^{name[:5]}.*{name[-2:]}$")
+    assert PATHS.settings.check_expression("." * len(name))
 
 
 @pytest.mark.parametrize("interface", ["all", "eth0", "eth0.100", "eth0.lan", "a.b.c"])
 def test_a_settings_name_is_judged_in_every_reading(interface: str) -> None:
     for name in (f"net.ipv6.conf.{interface}", f"net.ipv6.conf.{interface}.stable_secret"):
-        assert PATHS.check_sysctl(name, is_glob=False), name
-        assert PATHS.check_sysctl(name.replace(".", "/"), is_glob=False), name
-    assert PATHS.check_sysctl(f"net.ipv6.conf.{interface}.forwarding", is_glob=False) is None
+        assert PATHS.settings.check_name(name, is_glob=False), name
+        assert PATHS.settings.check_name(name.replace(".", "/"), is_glob=False), name
+    assert PATHS.settings.check_name(f"net.ipv6.conf.{interface}.forwarding", is_glob=False) is None

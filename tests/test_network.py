@@ -166,7 +166,10 @@ def test_lookups_are_refused_where_nothing_may_be_asked(command: str) -> None:
 
 @pytest.mark.parametrize("command", KEEPS_QUIET)
 def test_what_asks_nobody_stays_allowed(command: str) -> None:
-    assert [outcome(policy, command) for policy in (DEFAULT, QUIET, STRICT)] == ["allow"] * 3
+    assert [outcome(policy, command) for policy in (DEFAULT, QUIET)] == ["allow"] * 2
+    # ss loads modules of the kernel's, whatever it asks.
+    strict = "not_read_only" if command.startswith("ss ") else "allow"
+    assert outcome(STRICT, command) == strict
 
 
 @pytest.mark.parametrize(
@@ -212,7 +215,7 @@ def test_no_host_can_be_named_by_a_path(path: str) -> None:
 
 @pytest.mark.parametrize(
     "path", ["/net", "/net/", "/net/*", "/*", "/var/net/x", "/proc/net/tcp", "/proc/1/net/tcp",
-             "/proc/1/root/etc", "/home/*/www", "/sys/class/net/lo", "/netto/x"]
+             "/home/*/www", "/sys/class/net/lo", "/netto/x"]
 )  # fmt: skip
 def test_other_folders_may_be_looked_at(path: str) -> None:
     assert outcome(DEFAULT, f"ls {path}") == "allow"

@@ -11,7 +11,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hostup_mcp.policy.misfit import Misfit
-from hostup_mcp.policy.paths import PathBlock, PathPattern, PathRules
+from hostup_mcp.policy.path_blocks import PathBlock
+from hostup_mcp.policy.path_patterns import PathPattern
+from hostup_mcp.policy.paths import PathRules
 from hostup_mcp.policy.preset import Preset
 
 LETTERS = "/a."

@@ -101,7 +101,6 @@ KNOWN = """
 /etc/systemd/system/app.service /etc/systemd/system/app@.service /etc/systemd/system/a.timer
 /etc/systemd/system/multi-user.target.wants/app.service /lib/systemd/system/ssh.socket
 /etc/systemd/system/mariadb.service.d/limits.conf /usr/lib/systemd/system/sshd.service
-/run/systemd/generator/data.mount /run/systemd/transient/run-r1.service.d/50-x.conf
 /etc/systemd/journald.conf /etc/ssh/sshd_config /etc/ssh/sshd_config.d/50-cloud-init.conf
 /etc/fstab /etc/passwd /etc/group /etc/crontab /etc/cron.d/php /etc/cron.daily/passwd
 /etc/logrotate.d/nginx /etc/logrotate.d/app /etc/fail2ban/jail.local /etc/fail2ban/jail.d/sshd.conf

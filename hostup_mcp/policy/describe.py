@@ -14,7 +14,6 @@ from hostup_mcp.policy.models import (
     Find,
     Getopt,
     Ip,
-    Lookups,
     OptionSet,
     PlainWords,
     Ps,
@@ -23,6 +22,7 @@ from hostup_mcp.policy.models import (
 )
 from hostup_mcp.policy.policies import Policies
 from hostup_mcp.policy.preset import Network
+from hostup_mcp.policy.traits import Lookups
 
 SUMMARY_MAX_CHARACTERS: Final = 1500
 _NETWORK: Final[dict[Network, str]] = {

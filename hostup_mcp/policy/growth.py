@@ -22,7 +22,7 @@ from hostup_mcp.policy.awk import program_growth
 from hostup_mcp.policy.misfit import Misfit
 from hostup_mcp.policy.models import Awk, Command, Find, Getopt, Sed
 from hostup_mcp.policy.options import Reading, read_options
-from hostup_mcp.policy.paths import pattern_weight
+from hostup_mcp.policy.path_forms import pattern_weight
 from hostup_mcp.policy.regex_size import shortest
 from hostup_mcp.policy.sed import Command as SedCommand
 from hostup_mcp.policy.sed import read_script, script_index

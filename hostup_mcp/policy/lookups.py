@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from hostup_mcp.policy.misfit import Misfit, shown
-from hostup_mcp.policy.models import Command, Getopt, Lookups
+from hostup_mcp.policy.models import Command, Getopt
 from hostup_mcp.policy.options import Reading, read_options
+from hostup_mcp.policy.traits import Lookups
 from hostup_mcp.policy.tree import Word
 from hostup_mcp.policy.values import ValueTypes
 

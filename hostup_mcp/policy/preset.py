@@ -35,7 +35,9 @@ from hostup_mcp.policy.models import (
     Subcommands,
 )
 from hostup_mcp.policy.options import check_options
-from hostup_mcp.policy.paths import PathBlock, PathPattern, PathRules, Places, patterns_of
+from hostup_mcp.policy.path_blocks import PathBlock, Places
+from hostup_mcp.policy.path_patterns import PathPattern, patterns_of
+from hostup_mcp.policy.paths import PathRules
 from hostup_mcp.policy.ps import check_ps
 from hostup_mcp.policy.script_words import check_script_words
 from hostup_mcp.policy.sed import check_sed

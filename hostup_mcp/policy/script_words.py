@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from hostup_mcp.policy.misfit import Misfit, shown
-from hostup_mcp.policy.models import Script
+from hostup_mcp.policy.traits import Script
 from hostup_mcp.policy.tree import Word
 
 # No shell reads any of these as anything but itself, quoted or not, wherever in a word.
