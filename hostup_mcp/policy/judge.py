@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from pathlib import Path
 from typing import Final, Literal
 
 from hostup_mcp.policy.emit import PROLOGUE, emit_checked
@@ -35,6 +38,8 @@ _WHO_CAN_CHANGE: Final = {
         "The operator, with the file's exact path in policy.readable in the configuration file."
     ),
 }
+
+_logger = logging.getLogger(__name__)
 
 
 class _Seal:
@@ -135,7 +140,8 @@ class Policy:
         self.rules = rules
         self.closed_by = closed_by
         self.label = self._make_label()
-        self._suggester = Suggester(preset, rules, self._refused)
+        self._suggester = Suggester(preset, rules, self.refused)
+        self._failures: set[str] = set()
 
     @property
     def unrestricted(self) -> bool:
@@ -167,15 +173,30 @@ class Policy:
         decided = self._decide(text)
         if isinstance(decided, ApprovedCommand):
             return decided
-        nearest = self._suggester.suggest(text, decided)
+        nearest = self._nearest(text, decided)
         hint = decided.hint
         if hint == _GENERAL_HINT and not nearest:
             hint = "hostup://policy lists what is allowed."
         return replace(decided, nearest=nearest, hint=hint)
 
-    def _refused(self, text: str) -> Refusal | None:
-        decided = self._decide(text)
+    def refused(self, text: str) -> Refusal | None:
+        """Why a command is refused, without suggestions; None if it is let through."""
+        decided = self._closed(text) if self.closed_by else self._decide(text)
         return decided if isinstance(decided, Refusal) else None
+
+    def _nearest(self, text: str, refusal: Refusal) -> tuple[str, ...]:
+        """What would pass instead. The search for it may fail; the refusal stands all the same."""
+        try:
+            return self._suggester.suggest(text, refusal)
+        except Exception as error:  # noqa: BLE001 - a suggestion that fails is no suggestion
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            # Without the error's own text, which may hold the command.
+            module = Path(place.filename).stem
+            failure = f"{type(error).__name__} in {module}.{place.name}, line {place.lineno}"
+        if failure not in self._failures:
+            self._failures.add(failure)
+            _logger.warning("no command could be suggested: %s", failure)
+        return ()
 
     def _decide(self, text: str) -> ApprovedCommand | Refusal:
         line = parse(text)
