@@ -49,7 +49,9 @@ class _Seal:
 _SEAL: Final = _Seal()
 
 
-@dataclass(frozen=True, slots=True, init=False)
+# With `slots=True`, early releases of Python 3.11 (3.11.2 does, 3.11.7 does not) replace the methods
+# below by their own, which pickle and copy; so the slots are named here.
+@dataclass(frozen=True, init=False)
 class ApprovedCommand:
     """A command that passed the policy. Only `Policy.judge` makes one.
 
@@ -58,6 +60,8 @@ class ApprovedCommand:
         body: the canonical text of the stages.
         policy: the label of the policy that let it through, such as `diagnostics@0123456789ab`.
     """
+
+    __slots__ = ("body", "policy", "stages")
 
     stages: tuple[Stage, ...]
     body: str
