@@ -70,6 +70,7 @@ UNLISTED = {
     "systemctl": ("systemctl --no-legend --version",),  # in the help as --legend=no
     "journalctl": ("journalctl --full -l --version",),  # what is the case anyway
     "mawk": ("mawk -F , 1",),  # its help is one line
+    "awk": ("awk -F , 1",),  # which may be mawk
     "find": ("find / -maxdepth 0 -ipath x -newermt 2024-01-01",),
     "rpm": ("rpm -q -R --version",),
     # Long names, and short names of objects.

@@ -49,8 +49,8 @@ class _Seal:
 _SEAL: Final = _Seal()
 
 
-# With `slots=True`, early releases of Python 3.11 (3.11.2 does, 3.11.7 does not) replace the methods
-# below by their own, which pickle and copy; so the slots are named here.
+# With `slots=True`, Python 3.11.2 replaces the methods below by its own, which pickle and copy;
+# so the slots are named here.
 @dataclass(frozen=True, init=False)
 class ApprovedCommand:
     """A command that passed the policy. Only `Policy.judge` makes one.
