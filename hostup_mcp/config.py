@@ -204,6 +204,8 @@ def _file(path: Path | None) -> dict[tuple[str, str], _Value]:
         content = read_file(path, _FILE_MAX_BYTES)
     except (OSError, ValueError) as error:
         reason = (isinstance(error, OSError) and error.strerror) or "it is no path"
+        if isinstance(error, FileNotFoundError) and path.is_symlink():
+            reason = "it is a link that leads nowhere"
         raise ConfigError(
             f"{place} cannot be read ({reason}).", "Give the path of a TOML file."
         ) from None

@@ -35,7 +35,7 @@ _FAULTS: Final = tuple(
             rf"(?m)^\s*(?:export\s+|set\s+|setx\s+|\$env:)?[\"']?{_NAME}[\"']?\s*[=:]",
             "it begins with a name: only what stands behind the name is the key",
         ),
-        (rf"^{_NAME}$", "it is the name of a variable, not its value"),
+        (rf"^{_NAME}$", "it is a name in the place of a key"),
         (
             "^[\"'`\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\u00ab\u00bb\u2039\u203a\u00b4]"
             "|[\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb\u00b4]$",

@@ -253,7 +253,8 @@ NO_KEYS = (
     "Bearer abc", "bearer\tabc", "Bearer: abc", "Authorization: Bearer abc", "X-API-Key: abc",
     "op://vault/item", "vault://x/y", "https://cloud.hostup.se/api-management", "file:///x",
     "/home/u/.config/hostup-mcp/api-key", "~/.config/key", "./key", "../key", "C:\\keys\\key",
-    "/run/secrets/hostup", "'abc123'", '"abc123"', "`abc123`", "\u201cabc123\u201d", "\u2018abc123\u2019", '"abc123',
+    "/run/secrets/hostup", "'abc123'", '"abc123"', "`abc123`", "\u201cabc123\u201d",
+    "\u2018abc123\u2019", '"abc123',
     "HOSTUP_API_KEY=abc123", "export HOSTUP_API_KEY=abc123", 'HOSTUP_API_KEY="abc123"',
     "# key\nHOSTUP_API_KEY=abc123", "api_key: abc123", 'api_key = "abc123"', "set API_KEY=abc",
     '{"api_key": "abc123"}', '["abc"]', "-----BEGIN PRIVATE KEY-----\nabc", "<!DOCTYPE html>x",
@@ -263,7 +264,7 @@ KEYS = (
     "hk_live_0123456789", "hk_test_abc123DEF", "sandbox_Xy-9_z", "0123456789abcdef" * 2,
     "aGVsbG8+d29ybGQ/Zm9v/YmFyCg==", "/9j4AAQSkZJRgABAQAAAQ==", "key_7f3a", "test_key_1",
     "eyJhbGciOi.eyJzdWIi.SflKxw", "a:b", "12:abcdef", "hostup:9f8e", "x9$kd%8!", "tok-1.2_3~4",
-    "550e8400-e29b-41d4-a716-446655440000", "ABCDEF", "hunter2", "1234", "p@ss=word", "k", "direct_key",
+    "550e8400-e29b-41d4-a716-446655440000", "ABCDEF", "hunter2", "1234", "p@ss=word", "k",
     "hk~live~0", "A1b2C3==", "your1234", "tokenabc1", "f(x)", "abc,def", "ab|cd", "+46701234567",
 )  # fmt: skip
 
