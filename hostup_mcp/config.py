@@ -199,6 +199,21 @@ def _file(path: Path | None) -> dict[tuple[str, str], _Value]:
     if path is None:
         return {}
     place = f"file {shown_path(str(path))}"
+    document = _document(path, place)
+    layer: dict[tuple[str, str], _Value] = {}
+    for section, table in document.items():
+        if not isinstance(table, dict):
+            raise _outside(section, place)
+        for key, raw in cast("dict[str, object]", table).items():
+            _require_known((section, key), place)
+            layer[section, key] = _Value(raw=raw, place=place)
+        _section_or_stop(section, place)
+    rest = {key: value for key, value in layer.items() if key != _API_KEY or not _key_fault(value)}
+    _validate(rest, strict=True)
+    return layer
+
+
+def _document(path: Path, place: str) -> dict[str, object]:
     form = "See config.example.toml for the form."
     try:
         content = read_file(path, _FILE_MAX_BYTES)
@@ -212,7 +227,7 @@ def _file(path: Path | None) -> dict[tuple[str, str], _Value]:
     if len(content) > _FILE_MAX_BYTES:
         raise ConfigError(f"{place} is too large.", "Give the path of a TOML file.")
     try:
-        document = cast("dict[str, object]", tomllib.loads(content.decode("utf-8-sig")))
+        return cast("dict[str, object]", tomllib.loads(content.decode("utf-8-sig")))
     except UnicodeDecodeError:
         raise ConfigError(f"{place} is not valid TOML (it is not UTF-8).", form) from None
     except ValueError as error:
@@ -222,17 +237,6 @@ def _file(path: Path | None) -> dict[tuple[str, str], _Value]:
         raise ConfigError(f"{place} is not valid TOML ({where}).", form) from None
     except RecursionError:
         raise ConfigError(f"{place} is not valid TOML (too deep).", form) from None
-    layer: dict[tuple[str, str], _Value] = {}
-    for section, table in document.items():
-        if not isinstance(table, dict):
-            raise _outside(section, place)
-        for key, raw in cast("dict[str, object]", table).items():
-            _require_known((section, key), place)
-            layer[section, key] = _Value(raw=raw, place=place)
-        _section_or_stop(section, place)
-    rest = {key: value for key, value in layer.items() if key != _API_KEY or not _key_fault(value)}
-    _validate(rest, strict=True)
-    return layer
 
 
 def _outside(key: str, place: str) -> ConfigError:

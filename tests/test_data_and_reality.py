@@ -164,6 +164,8 @@ def named_by(entry: Command) -> set[str]:
 
 
 def unlisted(name: str) -> tuple[str, ...]:
+    if name == "awk" and "-F" in in_help(help_of(name)):
+        return ()  # it is not mawk
     if name != "ps":
         return UNLISTED.get(name, ())
     # Its help has the single letters.
