@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from typing import IO, Annotated, Final, Literal
+from typing import IO, Annotated, Final, Literal, cast
 
 import click
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -280,7 +280,7 @@ def read_lines(path: str, use: Callable[[IO[bytes]], int]) -> int:
         click.UsageError: the file cannot be read.
     """
     if path == "-":
-        return use(sys.stdin.buffer)
+        return use(_standard_input())
     try:
         file = open(path, "rb")  # noqa: PTH123, SIM115 - a path that is no text is an OSError here
     except (OSError, ValueError) as error:
@@ -291,6 +291,13 @@ def read_lines(path: str, use: Callable[[IO[bytes]], int]) -> int:
         except OSError as error:
             raise _unreadable_file(path, error) from None
         return use(file)
+
+
+def _standard_input() -> IO[bytes]:
+    # Python sets it to None where the descriptor is closed, whatever its type says.
+    if cast("object", sys.stdin) is None:
+        raise click.UsageError("stdin is closed: there is nothing to read.")
+    return sys.stdin.buffer
 
 
 def _unreadable_file(path: str, error: Exception) -> click.UsageError:

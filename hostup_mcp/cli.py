@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import sys
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar, cast
 
 import click
 
 from hostup_mcp.client_config import CLIENTS, DEFAULT_URL
+from hostup_mcp.printing import Group, printing
 
 if TYPE_CHECKING:
     from hostup_mcp.config import ConfigError, Settings
@@ -57,6 +56,7 @@ _OPTION_KEYS = {
 
 
 @click.group(
+    cls=Group,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
@@ -215,7 +215,7 @@ def check(
     from hostup_mcp.check import check_batch, check_one, policy_for, read_lines
 
     policy = policy_for(policies, vps, name)
-    with _printing():
+    with printing():
         if command is not None:
             exit_code = check_one(policy, command, as_json=as_json)
         else:
@@ -235,7 +235,7 @@ def policy_lint(config: str | None) -> None:
     from hostup_mcp.check import print_findings
 
     policies = _load({}, config)[1]
-    with _printing():
+    with printing():
         exit_code = print_findings(policies)
     sys.exit(exit_code)
 
@@ -251,7 +251,7 @@ def policy_test(file: str, config: str | None) -> None:
     from hostup_mcp.check import check_expectations, read_lines
 
     policies = _load({}, config)[1]
-    with _printing():
+    with printing():
         exit_code = read_lines(file, lambda lines: check_expectations(policies, lines, file))
     sys.exit(exit_code)
 
@@ -263,7 +263,7 @@ def policy_show(config: str | None) -> None:
     from hostup_mcp.policy.describe import full
 
     policies = _load({}, config)[1]
-    with _printing():
+    with printing():
         click.echo(full(policies), nl=False)
 
 
@@ -296,7 +296,7 @@ def doctor(
     }
     given = {key: value for key, value in options.items() if value is not None}
     checks = run_checks(given, config)
-    with _printing():
+    with printing():
         if as_json:
             click.echo(report.as_json(checks))
         else:
@@ -342,7 +342,7 @@ def client_config(
         found = snippet(client, server, transport)
     except UnsupportedClient as error:
         raise click.UsageError(str(error)) from None
-    with _printing():
+    with printing():
         click.echo(found.text)
     for hint in found.hints:
         click.echo(hint, err=True)
@@ -384,18 +384,6 @@ def sandbox(guest: Literal["auto", "local", "qga"], port: int, rate_limit: int) 
     from hostup_mcp.sandbox.serving import run_sandbox
 
     run_sandbox(guest, port=port, rate_limit=rate_limit)
-
-
-@contextmanager
-def _printing() -> Generator[None]:
-    """Say it where stdout takes nothing more; a reader that has gone ends the command quietly."""
-    try:
-        yield
-        sys.stdout.flush()
-    except OSError as error:
-        if error.errno != errno.EPIPE:
-            raise click.ClickException(f"stdout cannot be written ({error.strerror}).") from None
-        raise
 
 
 def _load(options: dict[tuple[str, str], str], config: str | None) -> tuple[Settings, Policies]:

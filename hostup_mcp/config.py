@@ -1,33 +1,35 @@
 """Settings, from four layers: command-line options, environment, TOML file, defaults.
 
 Each value comes from the strongest layer that has it. What cannot be understood stops the start,
-with the place, the key, the value and what is accepted instead.
+with the place, the key and what is accepted instead. No message repeats a text that was given as a
+value: it may be a secret, also where none is expected.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import cast
 
 import platformdirs
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-)
+from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 
-from hostup_mcp.hostup.origin import parse_origin
-from hostup_mcp.http_settings import HttpSettings
-from hostup_mcp.policy.policies import Policies, PolicyData
+from hostup_mcp.key_faults import key_fault
+from hostup_mcp.policy.policies import Policies
 from hostup_mcp.policy.rules import PolicyError
-from hostup_mcp.sections import PathText, Section, plain_key, user_path
+from hostup_mcp.sections import (
+    holds_variable,
+    is_absent,
+    plain_key,
+    read_file,
+    shown_path,
+    user_path,
+)
+from hostup_mcp.settings import Settings
 
 _APP = "hostup-mcp"
 _PREFIX = "HOSTUP_MCP__"
@@ -37,6 +39,11 @@ _SECRET_OR_FILE = [
     {("http", "token"), ("http", "token_file")},
 ]
 _KEY_MAX_BYTES = 4096
+_FILE_MAX_BYTES = 4 * 1024 * 1024
+_API_KEY = ("hostup", "api_key")
+# A name that a person makes up for a setting; a secret has more digits, or is longer.
+_PLAIN_NAME = re.compile(r"[A-Za-z][A-Za-z_-]{0,30}\d{0,2}")
+_POSITION = re.compile(r"\(at (line \d+, column \d+|end of document)\)")
 
 # Variables with a name of their own; the rest are HOSTUP_MCP__SECTION__KEY.
 _VARIABLES = {
@@ -58,113 +65,6 @@ class ConfigError(Exception):
         super().__init__(f"{message} {advice}")
         self.message = message
         self.advice = advice
-
-
-_Seconds = Annotated[float, Field(ge=1, le=600, description="a number of seconds from 1 to 600")]
-
-
-class HostUpSettings(Section):
-    """Where the API is, the key for it, and how long a request may take (seconds)."""
-
-    base_url: Annotated[
-        str,
-        AfterValidator(parse_origin),
-        Field(description="https://HOST or https://HOST:PORT, or http:// on a loopback address"),
-    ] = "https://cloud.hostup.se"
-    api_key: Annotated[SecretStr, AfterValidator(plain_key)] | None = Field(
-        default=None, description="a key of printable ASCII characters without blanks"
-    )
-    api_key_file: PathText | None = Field(
-        default=None, description="the path of a file that holds the key"
-    )
-    connect_timeout_seconds: _Seconds = 10.0
-    read_timeout_seconds: _Seconds = 30.0
-    write_timeout_seconds: _Seconds = 10.0
-    pool_timeout_seconds: _Seconds = 10.0
-    total_timeout_seconds: _Seconds = 60.0
-
-
-class ExecutionSettings(Section):
-    """How a command's result is waited for."""
-
-    poll_first_seconds: Annotated[
-        float, Field(ge=0, le=10, description="a number of seconds from 0 to 10")
-    ] = 0.022
-    poll_longest_seconds: Annotated[
-        float, Field(ge=0.2, le=60, description="a number of seconds from 0.2 to 60")
-    ] = 28.3
-    retry_after_longest_seconds: Annotated[
-        float, Field(ge=1, le=86400, description="a number of seconds from 1 to 86400")
-    ] = 900.0
-    lost_after_seconds: Annotated[
-        float, Field(ge=1, le=3600, description="a number of seconds from 1 to 3600")
-    ] = 15.0
-    start_retry_seconds: Annotated[
-        float, Field(ge=0, le=600, description="a number of seconds from 0 to 600")
-    ] = 30.0
-    reap_seconds: Annotated[
-        float, Field(ge=0, le=2_592_000, description="a number of seconds from 0 to 2592000")
-    ] = 86_400.0
-    repeat_window_seconds: Annotated[
-        float, Field(ge=0, le=86_400, description="a number of seconds from 0 to 86400")
-    ] = 900.0
-    commands_at_once: Annotated[
-        int, Field(ge=1, le=10_000, description="a whole number from 1 to 10000")
-    ] = 256
-    requests_per_second: Annotated[
-        float, Field(gt=0, le=1000, description="a number up to 1000")
-    ] = 9.5
-
-
-class OutputSettings(Section):
-    """How much of a command's output is shown, and in what state it is kept."""
-
-    window_bytes: Annotated[
-        int, Field(ge=1024, le=65_536, description="a whole number from 1024 to 65536")
-    ] = 16_384
-    keep_raw: Annotated[bool, Field(description="true or false")] = False
-
-
-class ServerSettings(Section):
-    """The server itself."""
-
-    log_level: Annotated[
-        Literal["debug", "info", "warning", "error"],
-        Field(description='"debug", "info", "warning" or "error"'),
-    ] = "warning"
-    client_timeout_seconds: (
-        Annotated[float, Field(ge=2, le=3600, description="a number of seconds from 2 to 3600")]
-        | None
-    ) = Field(default=None, description="a number of seconds from 2 to 3600")
-
-
-class StateSettings(Section):
-    """Where the journal is kept, and how much of it."""
-
-    dir: PathText | None = Field(default=None, description="the path of a folder")
-    keep_days: Annotated[
-        float, Field(ge=0.01, le=3650, description="a number of days from 0.01 to 3650")
-    ] = 30.0
-    keep_mebibytes: Annotated[
-        float, Field(ge=1, le=102_400, description="a number from 1 to 102400")
-    ] = 256.0
-
-    @property
-    def path(self) -> Path:
-        """The folder; the user's own state folder unless set."""
-        return Path(self.dir) if self.dir else platformdirs.user_state_path(_APP)
-
-
-class Settings(Section):
-    """Everything that can be set. Made by `load`, which resolves `hostup.api_key_file`."""
-
-    hostup: HostUpSettings = HostUpSettings()
-    execution: ExecutionSettings = ExecutionSettings()
-    output: OutputSettings = OutputSettings()
-    server: ServerSettings = ServerSettings()
-    http: HttpSettings = HttpSettings()
-    state: StateSettings = StateSettings()
-    policy: PolicyData = PolicyData()
 
 
 class _Value(BaseModel):
@@ -206,6 +106,9 @@ def load(
         for key, value in layer.items():
             if key not in decided:
                 chosen.setdefault(key, value)
+    fault = _key_fault(chosen.get(_API_KEY))
+    if fault:
+        del chosen[_API_KEY]
     settings = _validate(chosen)
     preset = chosen.get(("policy", "preset"))
     if settings.policy.preset == "unrestricted" and preset and not preset.place.startswith("file "):
@@ -213,7 +116,7 @@ def load(
             f"{preset.place}: policy.preset = 'unrestricted' is accepted in the file only.",
             "Write it under [policy] in the configuration file, if it is really meant.",
         )
-    return _with_key_file(settings, chosen)
+    return _without_key(settings, fault) if fault else _with_key_file(settings, chosen)
 
 
 def load_policies(settings: Settings) -> Policies:
@@ -229,17 +132,33 @@ def load_policies(settings: Settings) -> Policies:
 
 
 def config_path(option: str | None, environ: Mapping[str, str]) -> Path | None:
-    """The file given, that of `HOSTUP_MCP_CONFIG`, the user's own, or none, in that order."""
+    """The file given, that of `HOSTUP_MCP_CONFIG`, the user's own, or none, in that order.
+
+    None only where certainly nothing stands in the place of the user's own.
+    """
     named = environ.get("HOSTUP_MCP_CONFIG") if option is None else option
-    if named or option is not None:
+    if named is not None:
+        place = "environment variable HOSTUP_MCP_CONFIG" if option is None else "--config"
         try:
-            return Path(user_path(named or ""))
+            return Path(user_path(named))
         except ValueError:
+            why = _unfilled(named) if named.strip() else "It is empty."
             raise ConfigError(
-                f"{named!a} is not the path of a configuration file.", "Give another path."
+                f"{place} is not the path of a configuration file. {why}".strip(),
+                "Give a path, or leave it out.",
             ) from None
     default = platformdirs.user_config_path(_APP) / "config.toml"
-    return default if default.is_file() else None
+    if not default.is_absolute():
+        raise ConfigError(
+            "environment variable XDG_CONFIG_HOME is not an absolute path, so which configuration "
+            "file is meant depends on where the server is started.",
+            "Make it absolute, or name the file with --config or HOSTUP_MCP_CONFIG.",
+        )
+    return None if is_absent(default) else default
+
+
+def _unfilled(text: str) -> str:
+    return "It holds a variable that nobody filled in." if holds_variable(text) else ""
 
 
 def _environment(environ: Mapping[str, str]) -> dict[tuple[str, str], _Value]:
@@ -248,7 +167,7 @@ def _environment(environ: Mapping[str, str]) -> dict[tuple[str, str], _Value]:
         if name.startswith(_PREFIX):
             section, _, key = name.removeprefix(_PREFIX).lower().partition("__")
             where = (section, key)
-            _require_known(where, f"environment variable {name}", raw)
+            _require_known(where, _variable(name))
         elif name in _VARIABLES:
             where = _VARIABLES[name]
         else:
@@ -258,6 +177,12 @@ def _environment(environ: Mapping[str, str]) -> dict[tuple[str, str], _Value]:
         _require_text(raw, f"environment variable {name}")
         layer[where] = _Value(raw=raw, place=f"environment variable {name}")
     return layer
+
+
+def _variable(name: str) -> str:
+    """A variable for a message, which may be a secret in the wrong place."""
+    known = name in _VARIABLES or all(map(_PLAIN_NAME.fullmatch, name.split("__")))
+    return f"environment variable {name if known else _PREFIX + '…'}"
 
 
 def _require_text(raw: str, place: str) -> None:
@@ -273,34 +198,67 @@ def _require_text(raw: str, place: str) -> None:
 def _file(path: Path | None) -> dict[tuple[str, str], _Value]:
     if path is None:
         return {}
-    place = f"file {path}"
-    try:
-        document = cast("dict[str, object]", tomllib.loads(path.read_text("utf-8-sig")))
-    except OSError as error:
-        raise ConfigError(
-            f"{place} cannot be read ({error.strerror}).", "Give the path of a TOML file."
-        ) from None
-    except ValueError as error:
-        raise ConfigError(
-            f"{place} is not valid TOML ({error}).", "See config.example.toml for the form."
-        ) from None
-    except RecursionError:
-        raise ConfigError(
-            f"{place} is not valid TOML (too deep).", "See config.example.toml for the form."
-        ) from None
+    place = f"file {shown_path(str(path))}"
+    document = _document(path, place)
     layer: dict[tuple[str, str], _Value] = {}
     for section, table in document.items():
         if not isinstance(table, dict):
-            raise ConfigError(
-                f"{place}: {section} = {table!r} stands outside a section.",
-                f"Sections are: {', '.join(f'[{name}]' for name in Settings.model_fields)}.",
-            )
+            raise _outside(section, place)
         for key, raw in cast("dict[str, object]", table).items():
-            _require_known((section, key), place, raw)
+            _require_known((section, key), place)
             layer[section, key] = _Value(raw=raw, place=place)
         _section_or_stop(section, place)
-    _validate(layer, strict=True)
+    rest = {key: value for key, value in layer.items() if key != _API_KEY or not _key_fault(value)}
+    _validate(rest, strict=True)
     return layer
+
+
+def _document(path: Path, place: str) -> dict[str, object]:
+    form = "See config.example.toml for the form."
+    try:
+        content = read_file(path, _FILE_MAX_BYTES)
+    except (OSError, ValueError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or "it is no path"
+        if isinstance(error, FileNotFoundError) and path.is_symlink():
+            reason = "it is a link that leads nowhere"
+        raise ConfigError(
+            f"{place} cannot be read ({reason}).", "Give the path of a TOML file."
+        ) from None
+    if len(content) > _FILE_MAX_BYTES:
+        raise ConfigError(f"{place} is too large.", "Give the path of a TOML file.")
+    try:
+        return cast("dict[str, object]", tomllib.loads(content.decode("utf-8-sig")))
+    except UnicodeDecodeError:
+        raise ConfigError(f"{place} is not valid TOML (it is not UTF-8).", form) from None
+    except ValueError as error:
+        # Of the parser's text the place alone: the rest may quote what stands there.
+        found = _POSITION.search(str(error))
+        where = found[1] if found else "no position"
+        raise ConfigError(f"{place} is not valid TOML ({where}).", form) from None
+    except RecursionError:
+        raise ConfigError(f"{place} is not valid TOML (too deep).", form) from None
+
+
+def _outside(key: str, place: str) -> ConfigError:
+    """Of a key at the top of the file; its value may be a secret."""
+    owners = [name for name in Settings.model_fields if key in _fields(name)]
+    below = " or ".join(f"[{name}]" for name in owners)
+    return ConfigError(
+        f"{place}: {_named(key)} stands outside a section (value not shown).",
+        f"Put it below {below}."
+        if owners
+        else f"Sections are: {', '.join(f'[{name}]' for name in Settings.model_fields)}.",
+    )
+
+
+def _fields(section: str) -> Mapping[str, object]:
+    found = _section(section)
+    return found.model_fields if found else {}
+
+
+def _named(name: str) -> str:
+    """A name for a message, which may be a secret in the wrong place."""
+    return repr(name) if _PLAIN_NAME.fullmatch(name) else "a name that is not shown"
 
 
 def _section(name: str) -> type[BaseModel] | None:
@@ -312,20 +270,17 @@ def _section_or_stop(name: str, place: str) -> type[BaseModel]:
     section = _section(name)
     if section is None:
         raise ConfigError(
-            f"{place}: there is no section {name!a}.",
+            f"{place}: there is no section {_named(name)}.",
             f"Sections are: {', '.join(Settings.model_fields)}.",
         )
     return section
 
 
-def _require_known(where: tuple[str, str], place: str, raw: object) -> None:
+def _require_known(where: tuple[str, str], place: str) -> None:
     section = _section_or_stop(where[0], place)
     if where[1] not in section.model_fields:
-        # A misspelled name may hold what was meant as a secret.
-        hidden = any(word in where[1].lower() for word in ("key", "token", "secret", "pass"))
-        shown = "not shown" if hidden else ascii(raw)
         raise ConfigError(
-            f"{place}: section {where[0]} has no key {where[1]!a} (value: {shown}).",
+            f"{place}: section {where[0]} has no key {_named(where[1])} (value not shown).",
             f"Its keys are: {', '.join(section.model_fields)}.",
         )
 
@@ -347,10 +302,13 @@ def _validate(values: Mapping[tuple[str, str], _Value], *, strict: bool = False)
     value = values[section, key]
     model = _section(section)
     accepted = model.model_fields[key].description if model else ""
-    hidden = (section, key) in _SECRETS or "@" in str(value.raw)  # user:password@host
+    # Any text may be a secret that was put into the wrong place.
+    hidden = (section, key) in _SECRETS or not isinstance(value.raw, int | float)
     shown = "(not shown)" if hidden else ascii(value.raw)
+    unfilled = f" {_unfilled(value.raw)}".rstrip() if isinstance(value.raw, str) else ""
     raise ConfigError(
-        f"{value.place}: {section}.{key} = {shown} is not accepted.", f"Accepted: {accepted}."
+        f"{value.place}: {section}.{key} = {shown} is not accepted.{unfilled}",
+        f"Accepted: {accepted}.",
     )
 
 
@@ -380,19 +338,34 @@ def _nested_error(place: str, loc: Sequence[int | str], message: str) -> ConfigE
     )
 
 
+def _key_fault(value: _Value | None) -> str:
+    """The sentence on what was given as the key and is none; empty where it may be one."""
+    fault = key_fault(value.raw) if value and isinstance(value.raw, str) else ""
+    return f"{value.place} holds no HostUp API key: {fault}." if value and fault else ""
+
+
+def _without_key(settings: Settings, fault: str) -> Settings:
+    return settings.model_copy(update={"hostup": settings.hostup.without_key(fault)})
+
+
 def _with_key_file(settings: Settings, values: Mapping[tuple[str, str], _Value]) -> Settings:
     hostup = settings.hostup
     if hostup.api_key is not None or hostup.api_key_file is None:
         return settings
     path = Path(hostup.api_key_file)
-    place = f"{values['hostup', 'api_key_file'].place}: hostup.api_key_file = {str(path)!r}"
+    shown = shown_path(str(path))
+    place = f"{values['hostup', 'api_key_file'].place}: hostup.api_key_file = {shown}"
     try:
-        with path.open("rb") as file:
-            content = file.read(_KEY_MAX_BYTES + 1)
-    except OSError as error:
+        content = read_file(path, _KEY_MAX_BYTES)
+    except (OSError, ValueError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or "it is no path"
         raise ConfigError(
-            f"{place} cannot be read ({error.strerror}).", "Give the path of a file with the key."
+            f"{place} cannot be read ({reason}).", "Give the path of a file with the key."
         ) from None
+    content = content.removeprefix(b"\xef\xbb\xbf")
+    fault = key_fault(content.decode("utf-8", "replace"))
+    if fault:
+        return _without_key(settings, f"{place} holds no HostUp API key: {fault}.")
     try:
         if len(content) > _KEY_MAX_BYTES:
             raise ValueError("too long")  # noqa: TRY301

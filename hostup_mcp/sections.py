@@ -1,11 +1,27 @@
-"""What the sections of the settings are made of."""
+"""What the sections of the settings are made of: secrets, paths, and files that are read whole."""
 
 from __future__ import annotations
 
+import errno
+import os
+import re
+import stat
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+
+_VARIABLE: Final = re.compile(
+    r"\$\{|\$\(|\{\{|`|^\$(?:env:)?[A-Za-z_]\w*(?:$|[/\\])|%[A-Za-z_]\w*%|^\{[A-Za-z]+:[^}]*\}"
+)
+_LOOKS_LIKE_PATH: Final = re.compile(r"(?:~[^/\\]*|\.{1,2})?[/\\]|[A-Za-z]:[/\\]")
+_KINDS: Final = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
 
 
 class Section(BaseModel):
@@ -26,9 +42,14 @@ def plain_key(key: SecretStr) -> SecretStr:
     return SecretStr(text)
 
 
+def holds_variable(text: str) -> bool:
+    """Whether a text has a variable in it that whoever set it meant to be filled in."""
+    return _VARIABLE.search(text.strip()) is not None
+
+
 def user_path(text: str) -> str:
     """The path with `~` resolved. Raises `ValueError` if it is none."""
-    if "\0" in text:
+    if "\0" in text or not text.strip() or (holds_variable(text) and not Path(text).exists()):
         raise ValueError("not a path")
     try:
         return str(Path(text).expanduser())
@@ -36,4 +57,60 @@ def user_path(text: str) -> str:
         raise ValueError("not a path") from None
 
 
+def shown_path(text: str) -> str:
+    """A path for a message; not where a secret seems to stand in its place."""
+    return text if _LOOKS_LIKE_PATH.match(text) or os.path.lexists(text) else "(not shown)"
+
+
+def read_file(path: Path, most: int) -> bytes:
+    """The content of a file, at most one byte more than `most`. Nothing else is opened.
+
+    To open a pipe waits for whoever writes to it, and to open a device may act.
+
+    Raises:
+        OSError: it is no file, or cannot be read; `strerror` says why.
+    """
+    require_file(path)
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+    with open(os.open(path, flags | getattr(os, "O_CLOEXEC", 0)), "rb") as file:  # noqa: PTH123
+        _require_regular(os.fstat(file.fileno()))
+        return file.read(most + 1)
+
+
+def require_file(path: Path) -> None:
+    """Raise `OSError` if a path is not that of a file, without opening what is there."""
+    _require_regular(path.stat())
+
+
+def _require_regular(found: os.stat_result) -> None:
+    for is_kind, kind in _KINDS:
+        if is_kind(found.st_mode):
+            raise OSError(errno.EINVAL, f"It is {kind}, not a file")
+
+
+def is_absent(path: Path) -> bool:
+    """Whether certainly nothing stands at a path, not even what cannot be reached or read.
+
+    A link that leads nowhere is something: what it was to lead to may be on a disk that is not
+    mounted. So it is in the place of a folder on the way.
+    """
+    at = path
+    while True:
+        try:
+            at.lstat()
+        except FileNotFoundError:
+            if at == at.parent:
+                return True
+            at = at.parent
+        except (OSError, ValueError):
+            return False  # what stands there cannot be told
+        else:
+            break
+    try:
+        return at != path and stat.S_ISDIR(at.stat().st_mode)
+    except OSError:
+        return False
+
+
 PathText = Annotated[str, Field(min_length=1), AfterValidator(user_path)]
+"""A path in the settings."""

@@ -32,6 +32,7 @@ from hostup_mcp.policy.policies import Policies
 from hostup_mcp.progress import Send, reporting
 from hostup_mcp.reading import View
 from hostup_mcp.receipts import Receipts
+from hostup_mcp.refusal_log import RefusalLog
 from hostup_mcp.tools import (
     WAIT_MAX_SECONDS,
     ListVpsArguments,
@@ -104,6 +105,7 @@ class ToolService:
         policies: Policies,
         limits: CallLimits,
         receipts: Receipts | None = None,
+        refusals: RefusalLog | None = None,
     ) -> None:
         """The service.
 
@@ -113,6 +115,7 @@ class ToolService:
             policies: what may be run.
             limits: how much is shown, and how long a call may wait.
             receipts: tells when an answer went out; None if every answer counts as told.
+            refusals: notes what is refused.
         """
         self._client = client
         self._runner = runner
@@ -120,6 +123,7 @@ class ToolService:
         self._inventory = Inventory(client)
         self._limits = limits
         self._receipts = receipts
+        self._refusals = refusals or RefusalLog()
         self._calls: dict[str, Callable[[_Arguments, Caller], Awaitable[Answer]]] = {
             "list_vps": self._list_vps,
             "vps_exec": self._vps_exec,
@@ -143,6 +147,9 @@ class ToolService:
         try:
             return await self._calls[name](_Arguments(name, arguments), caller)
         except ArgumentError as fault:
+            if name == "vps_exec":
+                asked = arguments.get("vps_id"), arguments.get("command")
+                self._refusals.note(caller.principal, *asked, "argument_invalid")
             return answers.error("argument_invalid", str(fault), "Nothing was sent to HostUp.")
         except PatternError as fault:
             return answers.error("pattern_invalid", str(fault), "Nothing was sent to HostUp.")
@@ -205,9 +212,11 @@ class ToolService:
     ) -> Order | types.CallToolResult:
         """The order that a call comes to, or the answer that it is refused with."""
         vps_id, command = wanted.vps_id, wanted.command
+        asked = caller.principal, vps_id, command
         policy = self._policies.by_id(vps_id)
         # What is refused whatever the VPS is costs no request.
         if policy and isinstance(refusal := policy.judge(command), Refusal):
+            self._refusals.note(*asked, refusal.code, refusal.policy)
             return answers.refused(refusal, command)
         try:
             patience = self._budget(caller, wanted.wait_seconds + START_SECONDS)
@@ -216,12 +225,15 @@ class ToolService:
             return answers.not_sent(fault, vps_id, (policy or self._policies.default).label)
         policy = policy or self._policies.find(vps_id, machine.name)
         if machine.is_windows:
+            self._refusals.note(*asked, "guest_unsupported", policy.label)
             return answers.windows_refused(policy.label)
         verdict = policy.judge(command)
         if isinstance(verdict, Refusal):
+            self._refusals.note(*asked, verdict.code, verdict.policy)
             return answers.refused(verdict, command)
         at_work = self._runner.at_work(caller.principal)
         if at_work >= self._limits.commands_at_once:
+            self._refusals.note(*asked, "too_many_commands", policy.label)
             return answers.too_many(at_work)
         key = wanted.idempotency_key or None
         return Order(vps_id, verdict, key, machine.service_status, caller.principal)

@@ -119,11 +119,14 @@ def test_the_key_is_not_shown() -> None:
     [
         (
             "[hostup]\nbase_ur = 1",
-            ["no key 'base_ur' (value: 1)", "Its keys are: base_url, "],
+            ["no key 'base_ur' (value not shown)", "Its keys are: base_url, "],
         ),
         ("[hosting]\nx = 1", ["hosting", "Sections are: hostup, "]),
-        ("hostup = 3", ["hostup = 3 stands outside a section", "[hostup], "]),
-        ("[hostup]\nread_timeout_seconds = '5'", ["= '5'", "a number of seconds from 1 to 600"]),
+        ("hostup = 3", ["'hostup' stands outside a section", "[hostup], "]),
+        (
+            "[hostup]\nread_timeout_seconds = '5'",
+            ["= (not shown)", "a number of seconds from 1 to 600"],
+        ),
         ("[hostup]\nread_timeout_seconds = 0", ["hostup.read_timeout_seconds = 0", "from 1 to"]),
         ("[hostup]\nread_timeout_seconds = nan", ["= nan", "from 1 to"]),
         ("[hostup]\nread_timeout_seconds = true", ["= True", "from 1 to"]),
@@ -134,17 +137,20 @@ def test_the_key_is_not_shown() -> None:
         ("[server]\nclient_timeout_seconds = 1", ["= 1 is not", "seconds from 2 to 3600"]),
         ("[execution]\nrequests_per_second = 0", ["= 0 is not", "a number up to 1000"]),
         ("[execution]\nrepeat_window_seconds = -1", ["= -1 is not", "from 0 to 86400"]),
-        ("[server]\nlog_level = 'loud'", ["= 'loud'", '"debug", "info", "warning" or "error"']),
+        (
+            "[server]\nlog_level = 'loud'",
+            ["= (not shown)", '"info", "warning" or "error"'],
+        ),
         (f"[hostup]\napi_key = '{KEY} x'", ["hostup.api_key = (not shown)", "printable ASCII"]),
         ("[hostup]\napi_key = 5", ["hostup.api_key = (not shown)"]),
         ("[hostup", ["is not valid TOML"]),
         ("[hostup]\napi_key_file = " + "[" * 5000, ["is not valid TOML"]),
         ("[state]\ndir = 1979-05-27", ["state.dir = ", "the path of a folder"]),
         ("[output.x]\ny = 1", ["output has no key 'x'"]),
-        (f"[hostup]\napi_keys = '{KEY}'", ["has no key 'api_keys' (value: not shown)"]),
+        (f"[hostup]\napi_keys = '{KEY}'", ["has no key 'api_keys' (value not shown)"]),
         ("[hostup]\nbase_url = 'https://u:hunter2@x'", ["base_url = (not shown)"]),
         ("[http]\nport = 70000", ["http.port = 70000", "from 0 to 65535"]),
-        ("[http]\nhost = 'a b'", ["http.host = 'a b'", "an address or a host name"]),
+        ("[http]\nhost = 'a b'", ["http.host = (not shown)", "an address or a host name"]),
         ("[http]\nallowed_hosts = ['https://x']", ["allowed_hosts", "each HOST or HOST:PORT"]),
         ("[http]\nallowed_hosts = ['*']", ["allowed_hosts", "each HOST or HOST:PORT"]),
         ("[http]\nallowed_origins = ['x.example']", ["allowed_origins", "a list of origins"]),
@@ -152,7 +158,7 @@ def test_the_key_is_not_shown() -> None:
         ("[http]\nmax_sessions = 0", ["http.max_sessions = 0", "from 1 to 10000"]),
         ("[http]\ni_understand_remote_access = 'yes'", ["true or false"]),
         ("[http]\ntoken = 'hunter2 x'", ["http.token = (not shown)", "printable ASCII"]),
-        ("[http]\ntokens = 'hunter2'", ["no key 'tokens' (value: not shown)"]),
+        ("[http]\ntokens = 'hunter2'", ["no key 'tokens' (value not shown)"]),
     ],
 )
 def test_a_file_that_cannot_be_understood(tmp_path: Path, content: str, parts: list[str]) -> None:
@@ -171,8 +177,16 @@ def test_a_wrong_file_stops_even_where_the_environment_is_stronger(tmp_path: Pat
 @pytest.mark.parametrize(
     ("name", "value", "parts"),
     [
-        ("HOSTUP_MCP__OUTPUT__WINDOW_BYTES", "many", ["'many'", "a whole number"]),
-        ("HOSTUP_MCP__OUTPUT__SIZE", "1", ["no key 'size' (value: '1')", "window_bytes, keep_raw"]),
+        (
+            "HOSTUP_MCP__OUTPUT__WINDOW_BYTES",
+            "many",
+            ["= (not shown)", "a whole number"],
+        ),
+        (
+            "HOSTUP_MCP__OUTPUT__SIZE",
+            "1",
+            ["no key 'size' (value not", "window_bytes, keep_raw"],
+        ),
         ("HOSTUP_MCP__OUT__SIZE", "1", ["no section 'out'", "Sections are"]),
         ("HOSTUP_MCP__OUT", "1", ["no section 'out'"]),
         ("HOSTUP_BASE_URL", "http://cloud.hostup.se", ["hostup.base_url", "https://HOST"]),
@@ -186,7 +200,7 @@ def test_a_wrong_file_stops_even_where_the_environment_is_stronger(tmp_path: Pat
         ("HOSTUP_API_KEY", f"{KEY}\udce5", ["is not valid UTF-8", "not shown"]),
         ("HOSTUP_BASE_URL", "https://x\udce5", ["is not valid UTF-8"]),
         ("HOSTUP_BASE_URL", "https://exa mple.com", ["hostup.base_url"]),
-        ("HOSTUP_MCP__HOSTUP__API_KEYS", KEY, ["no key 'api_keys' (value: not shown)"]),
+        ("HOSTUP_MCP__HOSTUP__API_KEYS", KEY, ["no key 'api_keys' (value not shown)"]),
         ("HOSTUP_MCP_STATE_DIR", "~no-such-user/x", ["state.dir", "the path of a folder"]),
         ("HOSTUP_MCP_STATE_DIR", "a\0b", ["state.dir", "the path of a folder"]),
         ("HOSTUP_MCP_CONFIG", "~no-such-user/x", ["not the path of a configuration file"]),

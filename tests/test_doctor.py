@@ -486,7 +486,7 @@ def test_a_configuration_that_cannot_be_used(tmp_path: Path) -> None:
     ("text", "environ", "words"),
     [
         ("[[policy.rules]]\nargv = []\n", {}, "policy.rules"),
-        ("", {"HOSTUP_API_KEY_FILE": "/nonexistent"}, "'/nonexistent' cannot be read"),
+        ("", {"HOSTUP_API_KEY_FILE": "/nonexistent"}, "= /nonexistent cannot be read"),
         ("", {"HOSTUP_API_KEY": "two words"}, "(not shown)"),
         ("", {"HOSTUP_MCP_CONFIG": "/nonexistent"}, "file /nonexistent cannot be read"),
     ],

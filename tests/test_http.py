@@ -214,12 +214,24 @@ async def test_a_proxy_that_does_not_connect_proves_that_nothing_was_sent(
         error = await fails("https://nosuchhost.invalid")
         assert type(error) is NotSent
         assert error.nothing_ran
-        told = f"made no connection to https://nosuchhost.invalid ({status.decode()})"
+        told = f"made no connection to https://nosuchhost.invalid (HTTP {status[:3].decode()})."
         assert told in error.message
         assert "s3cret" not in str(error)
         tasks.cancel_scope.cancel()
     assert len(seen) == 1
     assert seen[0].startswith(b"CONNECT nosuchhost.invalid:443 ")
+
+
+@pytest.mark.parametrize("sign", "/#?")
+async def test_a_proxy_that_cannot_be_used_is_named_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, sign: str
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", f"http://alice:hunter2{sign}x@proxy.example:3128")
+    error = await fails("https://nosuchhost.invalid")
+    assert type(error) is NotSent
+    assert error.message == "The proxy in HTTPS_PROXY cannot be used (value not shown)."
+    assert "/ # ?" in error.advice
+    assert "hunter2" not in str(error)
 
 
 async def test_a_plain_proxy_s_own_error_proves_nothing(

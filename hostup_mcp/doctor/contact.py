@@ -41,7 +41,14 @@ _LOW_SHARE: Final = 0.1
 class Connection:
     """HostUp's API with the last reply as it came, for what the client does not tell."""
 
-    def __init__(self, origin: str, key: SecretStr | None, timeouts: Timeouts, rate: float) -> None:
+    def __init__(
+        self,
+        origin: str,
+        key: SecretStr | None,
+        timeouts: Timeouts,
+        rate: float,
+        key_fault: str = "",
+    ) -> None:
         """Nothing is connected yet.
 
         Args:
@@ -49,12 +56,13 @@ class Connection:
             key: the API key, if there is one.
             timeouts: limits of each request.
             rate: requests a second, as long as HostUp does not say how many may be sent.
+            key_fault: why there is no key, where something else was given for one.
         """
         self.origin = origin
         self.timeouts = timeouts
         self.heard: Reply | None = None
         self.http = HttpTransport(origin, timeouts, self._hear)
-        self.client = HostUpClient(self.http, key, Pacer(rate=rate))
+        self.client = HostUpClient(self.http, key, Pacer(rate=rate), key_fault)
 
     def _hear(self, reply: Reply) -> None:
         self.heard = reply

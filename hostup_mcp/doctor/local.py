@@ -16,6 +16,7 @@ from hostup_mcp.execution.inspection import JournalState, inspect
 from hostup_mcp.http_settings import HttpSettings
 from hostup_mcp.policy.lint import lint
 from hostup_mcp.policy.policies import Policies
+from hostup_mcp.sections import is_absent, read_file, shown_path
 from hostup_mcp.transports.errors import ServeError
 from hostup_mcp.transports.listener import is_exposed, require_consent, tls_context
 from hostup_mcp.transports.tokens import read_tokens, token_path
@@ -101,7 +102,7 @@ def _http_token(settings: Settings) -> Check:
     path = token_path(http, state)
     if path is None:
         found = Check("http_token", "ok", "Set by HOSTUP_MCP_HTTP_TOKEN or http.token.")
-    elif http.token_file is None and _is_absent(path):
+    elif http.token_file is None and is_absent(path):
         return Check("http_token", "ok", f"{path}: not there; serving over HTTP makes it.")
     else:
         found = _private("http_token", path)
@@ -114,16 +115,6 @@ def _http_token(settings: Settings) -> Check:
     except ServeError as error:
         return Check.of("http_token", error)
     return found
-
-
-def _is_absent(path: Path) -> bool:
-    try:
-        path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except OSError:
-        pass  # said when it is read
-    return False
 
 
 def _http_tls(http: HttpSettings) -> Check:
@@ -145,14 +136,13 @@ def _remote_access(http: HttpSettings) -> Check:
 def _private(name: str, path: Path) -> Check:
     """Whether a file with a secret is there, holds something, and is its user's alone."""
     try:
+        is_empty = not read_file(path, 0)
         status = path.stat()
-        with path.open("rb") as file:
-            is_empty = not file.read(1)
     except OSError as error:
         return Check(
             name,
             "fail",
-            f"{path} cannot be read ({error.strerror}).",
+            f"{shown_path(str(path))} cannot be read ({error.strerror}).",
             "Check who owns it.",
             "file_unreadable",
         )

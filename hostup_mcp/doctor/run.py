@@ -77,7 +77,9 @@ def _hostup_checks(settings: Settings, policies: Policies) -> list[Check]:
 async def _ask_hostup(settings: Settings, policies: Policies) -> list[Check]:
     hostup = settings.hostup
     rate = settings.execution.requests_per_second
-    connection = Connection(hostup.base_url, hostup.api_key, _timeouts(settings), rate)
+    connection = Connection(
+        hostup.base_url, hostup.api_key, _timeouts(settings), rate, hostup.key_fault
+    )
     try:
         contact = await first_contact(connection)
         checks = contact_checks(contact)

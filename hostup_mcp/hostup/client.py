@@ -50,7 +50,11 @@ class HostUpClient:
     """
 
     def __init__(
-        self, http: HttpTransport, api_key: SecretStr | None, pacer: Pacer | None = None
+        self,
+        http: HttpTransport,
+        api_key: SecretStr | None,
+        pacer: Pacer | None = None,
+        key_fault: str = "",
     ) -> None:
         """The client.
 
@@ -58,10 +62,12 @@ class HostUpClient:
             http: sends to the API's origin.
             api_key: the key; without one every method raises `ApiKeyMissing`.
             pacer: the key's budget of requests in this process.
+            key_fault: why there is no key, where something else was given for one: a sentence.
         """
         self._http = http
         self._api_key = api_key
         self._pacer = pacer or Pacer()
+        self._key_fault = key_fault
 
     @property
     def waiting_seconds(self) -> float:
@@ -73,7 +79,8 @@ class HostUpClient:
 
         Its requests must follow each other. Its holder closes it.
         """
-        return HostUpClient(self._http.own_connection(), self._api_key, self._pacer)
+        http = self._http.own_connection()
+        return HostUpClient(http, self._api_key, self._pacer, self._key_fault)
 
     @property
     def is_connected(self) -> bool:
@@ -206,7 +213,7 @@ class HostUpClient:
     ) -> _Model:
         if self._api_key is None:
             raise ApiKeyMissing(
-                "No HostUp API key is configured.",
+                self._key_fault or "No HostUp API key is configured.",
                 "Set HOSTUP_API_KEY or HOSTUP_API_KEY_FILE where the server is started; keys are "
                 "made at https://cloud.hostup.se/api-management.",
             )

@@ -7,6 +7,8 @@ import below; `tests/test_http.py` holds that every name used here exists there 
 from __future__ import annotations
 
 import json
+import os
+import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from urllib.parse import urlsplit
 import anyio
 import httpx
 
+from hostup_mcp.hostup import proxies
 from hostup_mcp.hostup.errors import (
     ConnectionLost,
     NotSent,
@@ -29,7 +32,6 @@ from hostup_mcp.hostup.origin import is_loopback
 USER_AGENT = f"hostup-mcp/{version('hostup-mcp')}"
 
 _MIB = 1024 * 1024
-_QUOTED_MAX = 100
 # The agent keeps at most 16 MiB of each stream, and escaped JSON is longer than the text.
 MAX_RESULT_BYTES = 100 * _MIB
 MAX_REPLY_BYTES = 4 * _MIB
@@ -119,16 +121,34 @@ class HttpTransport:
             limits = self._timeouts
             # A proxy from the environment must not see a plain-http request to this machine.
             behind_proxy = not is_loopback(urlsplit(self._origin).hostname or "")
-            self._client = httpx.AsyncClient(
+            try:
+                verify = self._tls.context()
+            except (OSError, ValueError):
+                raise _no_certificates() from None
+            if behind_proxy and (unusable := proxies.unusable()):
+                raise _no_proxy(unusable)
+            self._client = self._made(limits, verify, behind_proxy=behind_proxy)
+        return self._client
+
+    def _made(
+        self, limits: Timeouts, verify: ssl.SSLContext, *, behind_proxy: bool
+    ) -> httpx.AsyncClient:
+        try:
+            return httpx.AsyncClient(
                 timeout=httpx.Timeout(
                     connect=limits.connect, read=limits.read, write=limits.write, pool=limits.pool
                 ),
                 limits=httpx.Limits(max_keepalive_connections=self._kept),
-                verify=self._tls.context(),
+                verify=verify,
                 follow_redirects=False,
                 trust_env=behind_proxy,
             )
-        return self._client
+        except ImportError:
+            message = f"The proxy in {_variables()} speaks SOCKS, which is not installed."
+            raise NotSent(message, "Install httpx[socks] beside hostup-mcp.") from None
+        except (OSError, ValueError, httpx.InvalidURL):
+            # What the library says may quote the proxy's password.
+            raise _no_proxy(proxies.named()) from None
 
     async def aclose(self) -> None:
         """Close the pool, if one was made."""
@@ -176,11 +196,7 @@ class HttpTransport:
         if json_body is not None:
             content = json.dumps(json_body).encode("ascii")
             sent["Content-Type"] = "application/json"
-        try:
-            pool = self._pool()
-        except (ImportError, OSError, ValueError, httpx.InvalidURL) as error:
-            message = f"No connection can be set up ({type(error).__name__}: {error})."
-            raise NotSent(message, "Check the proxy and certificate variables.") from None
+        pool = self._pool()
         try:
             with anyio.fail_after(self._timeouts.total) as scope:
 
@@ -201,12 +217,14 @@ class HttpTransport:
             raise _connect_error(self._origin, error) from None
         except httpx.ProxyError as error:
             # Raised only of a CONNECT or a SOCKS handshake, with which nothing of ours is sent.
-            refusal = "".join(c for c in str(error)[:_QUOTED_MAX] if c.isprintable())
-            message = f"The proxy made no connection to {self._origin} ({refusal})."
+            message = f"The proxy made no connection to {self._origin}{_status(error)}."
             raise NotSent(message, _CHECK_PROXY) from None
         except (httpx.TimeoutException, TimeoutError):
             message = f"{self._origin} did not answer in time."
             raise TimedOut(message, _MAY_HAVE_ARRIVED) from None
+        except UnicodeError:
+            message = f"{self._origin} cannot be reached: a host name is not one."
+            raise NotSent(message, _CHECK_NETWORK) from None
         except httpx.HTTPError as error:
             message = f"The connection to {self._origin} broke ({type(error).__name__})."
             raise ConnectionLost(message, _MAY_HAVE_ARRIVED) from None
@@ -294,4 +312,48 @@ def _connect_error(origin: str, error: httpx.ConnectError) -> NotSent:
                 "Check hostup.base_url, this machine's clock and its certificate store.",
             )
         cause = cause.__cause__ or cause.__context__
-    return NotSent(f"{origin} cannot be reached ({error}).", _CHECK_NETWORK)
+    return NotSent(f"{origin} cannot be reached ({_reason(error)}).", _CHECK_NETWORK)
+
+
+def _reason(error: BaseException) -> str:
+    """What the system says; of the library's own text nothing, which may quote a proxy's URL."""
+    todo: list[BaseException | None] = [error]
+    seen: list[BaseException] = []
+    while todo:
+        cause = todo.pop()
+        if cause is None or cause in seen:
+            continue
+        seen.append(cause)
+        if isinstance(cause, socket.gaierror):
+            return "its name cannot be resolved"
+        if isinstance(cause, OSError) and cause.errno:
+            return os.strerror(cause.errno)
+        inner = cast("BaseExceptionGroup", cause).exceptions if _is_group(cause) else ()
+        todo += [cause.__context__, cause.__cause__, *inner]
+    return "all attempts failed"
+
+
+def _is_group(error: BaseException) -> bool:
+    return isinstance(error, BaseExceptionGroup)
+
+
+def _status(error: httpx.ProxyError) -> str:
+    """The status that a proxy answered with, if it did; its reason may be any text."""
+    status = str(error)[:3]
+    return f" (HTTP {status})" if status.isascii() and status.isdigit() else ""
+
+
+def _variables() -> str:
+    return " or ".join(proxies.named()) or "the system's settings"
+
+
+def _no_proxy(names: Sequence[str]) -> NotSent:
+    where = " and ".join(names) or "the system's settings"
+    return NotSent(f"The proxy in {where} cannot be used (value not shown).", proxies.ADVICE)
+
+
+def _no_certificates() -> NotSent:
+    return NotSent(
+        "The certificates that are trusted cannot be read.",
+        "Check SSL_CERT_FILE and SSL_CERT_DIR, and this machine's certificate store.",
+    )

@@ -40,14 +40,16 @@ _WORKING_DIRECTORY: Final = re.compile(rb"(?:~|/|\.|[A-Za-z]:\\)")
 _PROSE: Final = re.compile(rb"\(?[A-Za-z'-]+[.,:;!?)]*")
 _NEXT_WORD: Final = re.compile(rb"[ \t]+[A-Za-z(]")
 # A value without quotes ends before a space, a closing quote, or the next setting on its line.
+# It is matched in parts, since a repeat of a group takes memory for each of its rounds.
 _UNQUOTED: Final = re.compile(
-    rb"(?:[^\s\"'`&;,]|[\"'`](?=\w)"
-    rb"|[&;,](?![ \t]{0,9}\\?[\"']?[A-Za-z_][\w.-]{0,64}\\?[\"']?[=:]|[,;]*(?:\s|\Z)))*+"
+    rb"(?:[^\s\"'`&;,]+|[\"'`](?=\w)"
+    rb"|[&;,](?![ \t]{0,9}\\?[\"']?[A-Za-z_][\w.-]{0,64}\\?[\"']?[=:]|[,;]{0,64}(?:\s|\Z)))"
+    rb"{1,1000}"
 )
 _LINE_START: Final = re.compile(
     rb"[ \t]*(?:[-#;][ \t]*)?[\"']?[\w.-]+[\"']?[ \t]*(:[ \t]+|=[ \t]+)"
 )
-_COMMENT: Final = re.compile(rb"[ \t]+#")
+_COMMENT: Final = re.compile(rb"(?<![ \t])[ \t]+#")
 _WORD_AND_COLON: Final = re.compile(rb"\w[\w.-]*:[ \t]")
 _PLAIN_NUMBER: Final = re.compile(rb"[0-9.,]+[a-z%]?")
 _PLACEHOLDER_WORD: Final = re.compile(rb"[A-Z][A-Z_]+")
@@ -161,8 +163,10 @@ def _value_end(data: bytes, start: int, end: int) -> int:
     """Where a value ends; of one without quotes a pattern finds only the beginning."""
     if _is_quoted(data, start):
         return end
-    found = _UNQUOTED.match(data, start)
-    return max(end, found.end()) if found else end
+    at = start
+    while (found := _UNQUOTED.match(data, at)) is not None:
+        at = found.end()
+    return max(end, at)
 
 
 def _own_line(data: bytes, start: int) -> bytes:

@@ -9,15 +9,17 @@ from __future__ import annotations
 import re
 from typing import Final
 
-# A title, a link, a clipboard or a picture. A longer one is shown without its start.
-_STRING: Final = r"[^\x00-\x08\x0a-\x1f\x7f\x9c]{0,8192}+"
-_CSI: Final = r"[0-?]{0,256}+[ -/]{0,16}+[@-~]?"
+# A title, a link, a clipboard or a picture. A longer one is shown without its start. What begins
+# another is no part of it, so that no character is looked at from more than one start.
+_STRING: Final = r"[^\x00-\x08\x0a-\x1f\x7f\x9c]{0,8192}"
+_STRING_C1: Final = r"[^\x00-\x08\x0a-\x1f\x7f\x90\x98\x9c-\x9f]{0,8192}"
+_CSI: Final = r"[0-?]{0,256}[ -/]{0,16}[@-~]?"
 _ESCAPE: Final = re.compile(
     r"\x1b(?:"
     rf"\[{_CSI}"
     rf"|\]P[0-9A-Fa-f]{{7}}(?!{_STRING}(?:\x07|\x1b\\|\x9c))"  # the Linux console's palette
     rf"|[\]PX^_k]{_STRING}(?:\x07|\x1b\\|\x9c)"
-    r"|[ -/]{1,4}+[0-~]?"  # character sets
+    r"|[ -/]{1,4}[0-~]?"  # character sets
     r"|[0-~]"
     r")"
 )
@@ -25,7 +27,7 @@ _ESCAPE: Final = re.compile(
 # and what follows is text: it is left for `clean` to make visible.
 _ESCAPE_C1: Final = re.compile(
     rf"\x9b(?<![\x80-\xf4]\x9b){_CSI}"
-    rf"|[\x90\x98\x9d-\x9f](?<![\x80-\xf4][\x80-\x9f]){_STRING}(?:\x07|\x1b\\|\x9c)"
+    rf"|[\x90\x98\x9d-\x9f](?<![\x80-\xf4][\x80-\x9f]){_STRING_C1}(?:\x07|\x1b\\|\x9c)"
 )
 
 _LINE_START: Final = re.compile(r"\x1b\[[01]?G")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from pathlib import Path
 from typing import Final, Literal
 
 from hostup_mcp.policy.emit import PROLOGUE, emit_checked
@@ -38,6 +41,8 @@ _WHO_CAN_CHANGE: Final = {
     ),
 }
 
+_logger = logging.getLogger(__name__)
+
 
 class _Seal:
     """Proof that a command comes from `Policy.judge`: made in this module only."""
@@ -46,7 +51,9 @@ class _Seal:
 _SEAL: Final = _Seal()
 
 
-@dataclass(frozen=True, slots=True, init=False)
+# With `slots=True`, Python 3.11.2 replaces the methods below by its own, which pickle and copy;
+# so the slots are named here.
+@dataclass(frozen=True, init=False)
 class ApprovedCommand:
     """A command that passed the policy. Only `Policy.judge` makes one.
 
@@ -55,6 +62,8 @@ class ApprovedCommand:
         body: the canonical text of the stages.
         policy: the label of the policy that let it through, such as `diagnostics@0123456789ab`.
     """
+
+    __slots__ = ("body", "policy", "stages")
 
     stages: tuple[Stage, ...]
     body: str
@@ -137,7 +146,8 @@ class Policy:
         self.rules = rules
         self.closed_by = closed_by
         self.label = self._make_label()
-        self._suggester = Suggester(preset, rules, self._refused)
+        self._suggester = Suggester(preset, rules, self.refused)
+        self._failures: set[str] = set()
 
     @property
     def unrestricted(self) -> bool:
@@ -170,15 +180,30 @@ class Policy:
         decided = self._decide(text)
         if isinstance(decided, ApprovedCommand):
             return decided
-        nearest = self._suggester.suggest(text, decided)
+        nearest = self._nearest(text, decided)
         hint = decided.hint
         if hint == _GENERAL_HINT and not nearest:
             hint = "hostup://policy lists what is allowed."
         return replace(decided, nearest=nearest, hint=hint)
 
-    def _refused(self, text: str) -> Refusal | None:
-        decided = self._decide(text)
+    def refused(self, text: str) -> Refusal | None:
+        """Why a command is refused, without suggestions; None if it is let through."""
+        decided = self._closed(text) if self.closed_by else self._decide(text)
         return decided if isinstance(decided, Refusal) else None
+
+    def _nearest(self, text: str, refusal: Refusal) -> tuple[str, ...]:
+        """What would pass instead. The search for it may fail; the refusal stands all the same."""
+        try:
+            return self._suggester.suggest(text, refusal)
+        except Exception as error:  # noqa: BLE001 - a suggestion that fails is no suggestion
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            # Without the error's own text, which may hold the command.
+            module = Path(place.filename).stem
+            failure = f"{type(error).__name__} in {module}.{place.name}, line {place.lineno}"
+        if failure not in self._failures:
+            self._failures.add(failure)
+            _logger.warning("no command could be suggested: %s", failure)
+        return ()
 
     def _decide(self, text: str) -> ApprovedCommand | Refusal:
         line = parse(text)

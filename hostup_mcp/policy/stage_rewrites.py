@@ -216,7 +216,8 @@ def _without_word(argv: Argv, index: int, option: str, command: Command) -> Iter
         if index > 1 and argv[index - 1].startswith("-"):
             yield (*argv[: index - 1], *argv[index + 1 :])
         return
-    end = next((i for i in range(index, len(argv)) if argv[i] in {";", "+"}), None)
+    # The command that an -exec runs ends behind it; a + that is itself at fault ends none.
+    end = next((i for i in range(index + 1, len(argv)) if argv[i] in {";", "+"}), None)
     if end is not None:
         listed = (*argv[:index], "-ls", *argv[end + 1 :])
         plain = (*argv[:index], *argv[end + 1 :])

@@ -16,6 +16,7 @@ from typing import Final
 
 from hostup_mcp.hostup.origin import is_loopback
 from hostup_mcp.http_settings import HttpSettings
+from hostup_mcp.sections import require_file, shown_path
 from hostup_mcp.transports.errors import ServeError
 
 if sys.platform != "win32":
@@ -79,13 +80,16 @@ def tls_context(settings: HttpSettings) -> ssl.SSLContext | None:
         )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
+        for path in (cert, key):
+            require_file(Path(path))
         # A key with a password would otherwise be asked for on the terminal.
         context.load_cert_chain(cert, key, password=lambda: "")
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or "unreadable"
         raise ServeError(
             "tls_unusable",
-            f"The certificate {cert} or its key {key} cannot be used ({reason}).",
+            f"The certificate {shown_path(cert)} or its key {shown_path(key)} cannot be used "
+            f"({reason}).",
             "Give PEM files that belong together, the key without a password.",
         ) from None
     return context

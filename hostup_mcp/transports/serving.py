@@ -19,10 +19,12 @@ from hostup_mcp.execution.polling import Patience
 from hostup_mcp.execution.retention import Retention
 from hostup_mcp.execution.runner import Runner
 from hostup_mcp.execution.schedule import Schedule
+from hostup_mcp.hostup import proxies
 from hostup_mcp.hostup.client import HostUpClient
 from hostup_mcp.hostup.http import HttpTransport, Timeouts
 from hostup_mcp.policy.policies import Policies
 from hostup_mcp.receipts import Receipts
+from hostup_mcp.refusal_log import RefusalLog
 from hostup_mcp.server import build
 from hostup_mcp.service import CallLimits, ToolService
 from hostup_mcp.transports.contact import ContactPacer
@@ -64,8 +66,10 @@ def opened(settings: Settings, policies: Policies) -> Generator[Journal]:
     """
     key = settings.hostup.api_key
     logs.configure(settings.server.log_level, key.get_secret_value() if key else "")
+    logs.hide(proxies.secrets())
     if key is None:
-        _logger.warning("no API key: the tools are listed, and every call will say so")
+        why = settings.hostup.key_fault or "no API key."
+        _logger.warning("%s The tools are listed, and every call will say so.", why)
     if policies.is_unrestricted_somewhere:
         # Said at every log level.
         _logger.critical("policy unrestricted: any command that parses is sent, as root")
@@ -89,7 +93,7 @@ async def serving(
         rate=execution.requests_per_second, longest=execution.retry_after_longest_seconds
     )
     http = HttpTransport(settings.hostup.base_url, _timeouts(settings))
-    client = HostUpClient(http, key, contact)
+    client = HostUpClient(http, key, contact, settings.hostup.key_fault)
     limits = CallLimits(
         settings.output.window_bytes,
         settings.server.client_timeout_seconds,
@@ -99,7 +103,9 @@ async def serving(
     async with anyio.create_task_group() as tasks:
         runner = _runner(settings, client, journal, tasks)
         receipts = Receipts()
-        server = build(ToolService(client, runner, policies, limits, receipts), policies)
+        refusals = RefusalLog(key.get_secret_value() if key else "")
+        service = ToolService(client, runner, policies, limits, receipts, refusals)
+        server = build(service, policies)
         if key is not None:
             tasks.start_soon(runner.reap_leftovers)
         try:

@@ -15,6 +15,8 @@ from typing import Final
 
 from hostup_mcp.execution.records import LOCAL
 from hostup_mcp.http_settings import HttpSettings
+from hostup_mcp.key_faults import key_fault
+from hostup_mcp.sections import is_absent, read_file, shown_path
 from hostup_mcp.transports.errors import ServeError
 
 TOKEN_FILE: Final = "http-token"  # noqa: S105 - a file name
@@ -105,6 +107,8 @@ def read_tokens(settings: HttpSettings, state: Path) -> list[tuple[str, str]]:
         text = settings.token.get_secret_value()
         if len(text) < _LEAST_LENGTH:
             raise _unusable("http.token", f"a token has fewer than {_LEAST_LENGTH} characters")
+        if fault := key_fault(text):
+            raise _unusable("http.token", fault)
         return [("", text)]
     return _read(token_path(settings, state) or state / TOKEN_FILE)
 
@@ -118,8 +122,8 @@ def _is_open_to_others(path: Path) -> bool:
 
 def _make(path: Path) -> None:
     """Make the file, if it is not there, with a new token; whole, or not at all."""
-    if path.exists():
-        return
+    if not is_absent(path):
+        return  # whatever it is, it is read next, and refused if it is no file
     content = secrets.token_urlsafe(32) + "\n"
     draft = path.with_name(f"{TOKEN_FILE}.{secrets.token_hex(8)}")
     try:
@@ -155,25 +159,25 @@ def _write_new(path: Path, content: str) -> None:
 
 def _read(path: Path) -> list[tuple[str, str]]:
     try:
-        with path.open("rb") as file:
-            content = file.read(_FILE_MAX_BYTES + 1)
-    except OSError as error:
-        raise _unusable(str(path), f"it cannot be read: {error.strerror}") from None
+        content = read_file(path, _FILE_MAX_BYTES)
+    except (OSError, ValueError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or "it is no path"
+        raise _unusable(shown_path(str(path)), f"it cannot be read: {reason}") from None
     if len(content) > _FILE_MAX_BYTES:
-        raise _unusable(str(path), "it is too long")
+        raise _unusable(shown_path(str(path)), "it is too long")
     try:
         lines = content.decode("ascii").splitlines()
     except UnicodeDecodeError:
-        raise _unusable(str(path), "it holds more than ASCII") from None
+        raise _unusable(shown_path(str(path)), "it holds more than ASCII") from None
     tokens = [
         _parse(line, f"line {number}", path)
         for number, line in enumerate(lines, 1)
         if line.strip() and not line.lstrip().startswith("#")
     ]
     if not tokens:
-        raise _unusable(str(path), "it holds no token")
+        raise _unusable(shown_path(str(path)), "it holds no token")
     if len({text for _, text in tokens}) < len(tokens):
-        raise _unusable(str(path), "it holds a token twice")
+        raise _unusable(shown_path(str(path)), "it holds a token twice")
     return tokens
 
 
@@ -181,10 +185,12 @@ def _parse(line: str, where: str, path: Path) -> tuple[str, str]:
     *names, text = line.split()
     name = " ".join(names)
     if name and (not _NAME.fullmatch(name) or name == LOCAL):
-        raise _unusable(str(path), f"{where} has a name that is not accepted")
+        raise _unusable(shown_path(str(path)), f"{where} has a name that is not accepted")
     if not _PLAIN.fullmatch(text) or len(text) < _LEAST_LENGTH:
         reason = f"{where} has no token of {_LEAST_LENGTH} or more printable characters"
-        raise _unusable(str(path), reason)
+        raise _unusable(shown_path(str(path)), reason)
+    if fault := key_fault(text):
+        raise _unusable(shown_path(str(path)), f"{where}: {fault}")
     return name, text
 
 

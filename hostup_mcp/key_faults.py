@@ -1,0 +1,74 @@
+"""What was put in the place of a secret and is certainly none: a placeholder, a variable, a path.
+
+The form of HostUp's keys is not documented, so whatever might be one is taken for one.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_NAME: Final = (
+    r"(?:HOSTUP_[A-Z0-9_]+|[A-Z0-9_]*(?:API_?KEY|TOKEN|SECRET|_KEY)"
+    r"|(?i:(?:x-)?api[_-]?key|authorization))"
+)
+_WORDS: Final = (
+    r"(?:your?|my|own|the|a|an|hostup|http|mcp|api|access|auth|bearer|key|token|secret|password"
+    r"|here|goes|insert|enter|put|paste|add|fill|replace|change|set|in|me|with|this|it|to|do|real|actual"
+    r"|example|sample|dummy|fake|placeholder|todo|fixme|tbd|none|null|nil|undefined|unset|empty"
+    r"|value|redacted|hidden|string|text)"
+)
+_FAULTS: Final = tuple(
+    (re.compile(pattern), said)
+    for pattern, said in (
+        (
+            r"\$\{|\$\(|\{\{|^\$(?:env:)?[A-Za-z_]\w*$|^%[A-Za-z_]\w*%$|^\{[A-Za-z]+:[^}]*\}$"
+            r"|^(?:env|process\.env|os\.environ)[:.\[(]|^`[^`]*`$|^\$\{?\w*$|^@[A-Za-z_]\w*@$"
+            r"|^__[A-Za-z]\w*__$",
+            "it is a variable that nobody filled in",
+        ),
+        (r"(?s)^-{3,}\s?BEGIN ", "it is a PEM block"),
+        (r"(?is)^\s*<(?:!doctype|html|\?xml|head|body)\b", "it is a page, not a key"),
+        (r"^<[^>]*>$|^\[[^\]]*\]$|^\{[\w -]*\}$", "it is a placeholder"),
+        (r"^[{\[]", "it is a JSON document, not the key in it"),
+        (
+            rf"(?m)^\s*(?:export\s+|set\s+|setx\s+|\$env:)?[\"']?{_NAME}[\"']?\s*[=:]",
+            "it begins with a name: only what stands behind the name is the key",
+        ),
+        (rf"^{_NAME}$", "it is a name in the place of a key"),
+        (
+            "^[\"'`\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\u00ab\u00bb\u2039\u203a\u00b4]"
+            "|[\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb\u00b4]$",
+            "it has quotes around it, which are no part of a key",
+        ),
+        (
+            r"(?i)^(?:bearer|basic|token)(?::|[ \t])",
+            "it begins with the name of a scheme such as Bearer: only the key is wanted",
+        ),
+        (r"(?i)^[a-z][a-z0-9+.-]*://", "it is a reference to where the key is, not the key"),
+        (r"^!\s?[A-Za-z/]|^(?:cat|echo|pass|op|printenv|security) ", "it is a command"),
+        (
+            r"^@?(?:~|\.{1,2})/|^@/|^[A-Za-z]:\\|^file:"
+            r"|^/(?:home|root|etc|run|var|opt|srv|usr|tmp|mnt|dev|app|data|private|secrets?|Users"
+            r"|Library|Volumes|workspace)/",
+            "it is a path, which goes into the setting for a file",
+        ),
+        (
+            rf"(?i)^(?:{_WORDS}[-_ .:/]*)+$"
+            r"|^(.)\1{2,}$|\.{3}$|\u2026|\*{3}|(?i:x{6,})$|^(?i:x{3,}[-_]?)+$",
+            "it is a placeholder",
+        ),
+    )
+)
+_LONGEST: Final = 4096
+_LONGEST_PLACEHOLDER: Final = 60
+
+
+def key_fault(text: str) -> str:
+    """Why a text is certainly no key or token, without the text; empty if it may be one."""
+    text = text.strip()[:_LONGEST].removeprefix("\ufeff")
+    for pattern, said in _FAULTS:
+        is_long = len(text) > _LONGEST_PLACEHOLDER and said == "it is a placeholder"
+        if not is_long and pattern.search(text):
+            return said
+    return ""

@@ -1,0 +1,111 @@
+"""What the commands of the command line print, also where stdout or stderr takes nothing.
+
+Python flushes both once more when it ends, and ends with exit code 120 where that fails. So what
+cannot be written is given up before, and said.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any, TextIO, cast
+
+import click
+
+
+@contextmanager
+def printing() -> Generator[None]:
+    """Say it where stdout takes nothing more; a reader that has gone ends the command quietly."""
+    _require_stdout()
+    with _told():
+        yield
+        sys.stdout.flush()
+
+
+class Command(click.Command):
+    """A command whose `--help` is printed as everything else is."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: object,
+    ) -> click.Context:
+        """The context; `--help` prints and ends here."""
+        with _helping(args):
+            return super().make_context(info_name, args, parent, **extra)
+
+
+class Group(click.Group):
+    """A group of such commands, itself one."""
+
+    command_class = Command
+    group_class = type
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: object,
+    ) -> click.Context:
+        """The context; `--help` and `--version` print and end here."""
+        with _helping(args):
+            return super().make_context(info_name, args, parent, **extra)
+
+    def main(self, *args: Any, **extra: Any) -> Any:  # noqa: ANN401 - as click has it
+        """Run the command that is asked for, and leave nothing that cannot be written."""
+        try:
+            return super().main(*args, **extra)
+        finally:
+            for name in ("stdout", "stderr"):
+                _settle(_stream(name))
+
+
+@contextmanager
+def _helping(args: list[str]) -> Generator[None]:
+    """`printing` where this may print; a server may have no stdout, and says so itself."""
+    if any(arg in {"-h", "--help", "--version"} for arg in args):
+        _require_stdout()
+    with _told():
+        yield
+
+
+@contextmanager
+def _told() -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.EPIPE:
+            raise click.ClickException(f"stdout cannot be written ({error.strerror}).") from None
+        raise
+
+
+def _require_stdout() -> None:
+    if _stream("stdout") is None:
+        raise click.ClickException("stdout cannot be written (it is closed).")
+
+
+def _stream(name: str) -> TextIO | None:
+    """None where the descriptor is closed, whatever the types of `sys` say."""
+    return cast("TextIO | None", getattr(sys, name))
+
+
+def _settle(stream: TextIO | None) -> None:
+    """Write what is left; if that fails, send it nowhere, so that it does not fail again."""
+    if stream is None:
+        return
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, stream.fileno())
+        except (OSError, ValueError):
+            pass  # a stream without a descriptor, as of a test
+        finally:
+            os.close(nowhere)
