@@ -15,6 +15,7 @@ _VARIABLE: Final = re.compile(
     r"\$\{|\$\(|\{\{|`|^\$(?:env:)?[A-Za-z_]\w*(?:$|[/\\])|%[A-Za-z_]\w*%|^\{[A-Za-z]+:[^}]*\}"
 )
 _LOOKS_LIKE_PATH: Final = re.compile(r"(?:~[^/\\]*|\.{1,2})?[/\\]|[A-Za-z]:[/\\]")
+HIDDEN: Final = "(not shown)"
 _KINDS: Final = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a pipe"),
@@ -59,7 +60,7 @@ def user_path(text: str) -> str:
 
 def shown_path(text: str) -> str:
     """A path for a message; not where a secret seems to stand in its place."""
-    return text if _LOOKS_LIKE_PATH.match(text) or os.path.lexists(text) else "(not shown)"
+    return text if _LOOKS_LIKE_PATH.match(text) or os.path.lexists(text) else HIDDEN
 
 
 def read_file(path: Path, most: int) -> bytes:

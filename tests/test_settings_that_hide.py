@@ -331,3 +331,45 @@ def test_what_is_no_token_stops_serving_over_http(text: str, tmp_path: Path) -> 
 )
 def test_a_path_with_a_literal_variable_is_told_as_that(name: str) -> None:
     assert "It holds a variable that nobody filled in." in stop({name: "${HOME}/x"})
+
+
+# ---------------------------------------------------------------- variables that nobody reads
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("HOSTUP_MCP_POLICY_PRESET", "HOSTUP_MCP__POLICY__PRESET"),
+        ("HOSTUP_MCP_POLICY__PRESET", "HOSTUP_MCP__POLICY__PRESET"),
+        ("HOSTUP_MCP_POLICY_NETWORK", "HOSTUP_MCP__POLICY__NETWORK"),
+        ("hostup_mcp__policy__preset", "HOSTUP_MCP__POLICY__PRESET"),
+        ("HOSTUP_POLICY_PRESET", "HOSTUP_MCP__POLICY__PRESET"),
+        ("HOSTUP_MCP_PRESET", "HOSTUP_MCP__POLICY__PRESET"),
+        ("HOSTUP_MCP_POLICY", "HOSTUP_MCP__POLICY__PRESET"),
+        ("HOSTUP-MCP-POLICY-PRESET", "HOSTUP_MCP__POLICY__PRESET"),
+        ("HOSTUP_MCP_CONFIG_FILE", "HOSTUP_MCP_CONFIG"),
+        ("HOSTUP_CONFIG", "HOSTUP_MCP_CONFIG"),
+        ("Hostup_Mcp_Config", "HOSTUP_MCP_CONFIG"),
+        ("HOSTUP_MCP_OUTPUT_KEEP_RAW", "HOSTUP_MCP__OUTPUT__KEEP_RAW"),
+        ("HOSTUP_APIKEY_FILE", ""),
+        ("HOSTUP_MCP_SERVICE_HOST", ""),
+        ("HOSTUP_MCP_PORT_8765_TCP_ADDR", ""),
+        ("HOSTUP_MCP_POLICY_SERVICE_PORT", ""),
+        ("HOSTUP_MCP_POLICY_PORT", ""),
+        ("XHOSTUP_MCP_POLICY_PRESET", ""),
+    ],
+)
+def test_a_misspelt_variable_stops_the_start(name: str, meant: str, default: Path) -> None:
+    """Passed over, it would leave the server with another policy than the one that was set."""
+    if meant:
+        message = stop({name: SECRET})
+        assert f"{name} is not read. Name it {meant}, or remove it." in message
+    else:
+        load({}, {name: SECRET})
+    load({}, {name: ""})
+
+
+def test_a_file_whose_path_is_not_shown_is_told_by_what_names_it() -> None:
+    assert "file that --config names (not shown) cannot be read" in stop({}, "confg.toml")
+    message = stop({"HOSTUP_MCP_CONFIG": "confg.toml"})
+    assert "file that HOSTUP_MCP_CONFIG names (not shown) cannot be read" in message
