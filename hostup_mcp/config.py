@@ -28,6 +28,7 @@ from hostup_mcp.sections import (
     is_absent,
     plain_key,
     read_file,
+    read_secret_file,
     shown_path,
     user_path,
 )
@@ -372,7 +373,7 @@ def _with_key_file(settings: Settings, values: Mapping[tuple[str, str], _Value])
     shown = shown_path(str(path))
     place = f"{values['hostup', 'api_key_file'].place}: hostup.api_key_file = {shown}"
     try:
-        content = read_file(path, _KEY_MAX_BYTES)
+        content = read_secret_file(path, _KEY_MAX_BYTES)
     except (OSError, ValueError) as error:
         reason = (isinstance(error, OSError) and error.strerror) or "it is no path"
         raise ConfigError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from hostup_mcp.config import ConfigError, load
 from hostup_mcp.hostup.proxies import secrets, unusable
 from hostup_mcp.http_settings import HttpSettings
 from hostup_mcp.key_faults import key_fault
+from hostup_mcp.sections import open_pipe
 from hostup_mcp.transports.errors import ServeError
 from hostup_mcp.transports.tokens import read_tokens
 
@@ -373,3 +375,44 @@ def test_a_file_whose_path_is_not_shown_is_told_by_what_names_it() -> None:
     assert "file that --config names (not shown) cannot be read" in stop({}, "confg.toml")
     message = stop({"HOSTUP_MCP_CONFIG": "confg.toml"})
     assert "file that HOSTUP_MCP_CONFIG names (not shown) cannot be read" in message
+
+
+# ---------------------------------------------------------------- pipes that are open already
+
+
+@pytest.mark.parametrize("folder", ["/dev/fd", "/proc/self/fd"])
+def test_a_key_may_come_through_a_pipe_of_the_shell(folder: str) -> None:
+    """As with `--api-key-file <(pass show hostup)`."""
+    if not os.path.exists(folder):  # noqa: PTH110
+        pytest.skip(f"this system has no {folder}")
+    reads, writes = os.pipe()
+    os.write(writes, b"hk_live_0123")
+    late = threading.Timer(0.2, lambda: (os.write(writes, b"456789\n"), os.close(writes)))
+    late.start()
+    hostup = load({}, {"HOSTUP_API_KEY_FILE": f"{folder}/{reads}"}).hostup
+    os.close(reads)
+    assert hostup.api_key is not None
+    assert hostup.api_key.get_secret_value() == "hk_live_0123456789"
+
+
+def test_a_pipe_that_nobody_ends_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hostup_mcp.sections._PIPE_SECONDS", 0.2)
+    reads, writes = os.pipe()
+    os.write(writes, SECRET.encode())
+    message = stop({"HOSTUP_API_KEY_FILE": f"/dev/fd/{reads}"})
+    assert "Who writes to the pipe did not end within" in message
+    os.write(writes, b"x" * 5000)
+    assert "does not hold a key" in stop({"HOSTUP_API_KEY_FILE": f"/dev/fd/{reads}"})
+    os.close(writes)
+    os.close(reads)
+    assert "cannot be read" in stop({"HOSTUP_API_KEY_FILE": f"/dev/fd/{reads}"})
+
+
+def test_neither_the_protocol_nor_a_configuration_comes_through_a_pipe() -> None:
+    assert open_pipe(Path("/dev/fd/0")) is None
+    reads, writes = os.pipe()
+    assert open_pipe(Path(f"/dev/fd/{reads}")) == reads
+    os.write(writes, b'[policy]\npreset = "none"\n')
+    os.close(writes)
+    assert "It is a pipe, not a file" in stop({"HOSTUP_MCP_CONFIG": f"/dev/fd/{reads}"})
+    os.close(reads)
