@@ -261,6 +261,14 @@ NO_KEYS = (
     "# key\nHOSTUP_API_KEY=abc123", "api_key: abc123", 'api_key = "abc123"', "set API_KEY=abc",
     '{"api_key": "abc123"}', '["abc"]', "-----BEGIN PRIVATE KEY-----\nabc", "<!DOCTYPE html>x",
     "<html><head>", "$HOME", "0000000000",
+    "%d/hostup", "$CREDENTIALS_DIRECTORY/key", "$(HOSTUP_API_KEY)", "$$(KEY)", "$$HOSTUP_API_KEY",
+    "%(HOSTUP_API_KEY)s", "%{KEY}", "#{KEY}", "<%= key %>", "((KEY))", "<<KEY>>", "@@KEY@@",
+    "%%KEY%%", "ENV[KEY]", "ENV:KEY", "$Env:KEY", 'System.getenv("X")', "import.meta.env.X",
+    "secrets.KEY", "vault:secret/x#y", "keychain:hostup", "arn:aws:secretsmanager:x",
+    "@Microsoft.KeyVault(SecretUri=https://x)", "projects/p/secrets/s/versions/latest",
+    "ENC[AES256_GCM,data:x]", "exec:cat", "/config/key", "api-key.txt", ".env", "\\\\srv\\x",
+    "hup_xxxxx", "00000000-0000-0000-0000-000000000000", "1234567890", "n/a", "(null)", "true",
+    "KEY=abc", '\\"abc123\\"', "hk_live_[redacted]",
 )  # fmt: skip
 KEYS = (
     "hk_live_0123456789", "hk_test_abc123DEF", "sandbox_Xy-9_z", "0123456789abcdef" * 2,
@@ -268,6 +276,10 @@ KEYS = (
     "eyJhbGciOi.eyJzdWIi.SflKxw", "a:b", "12:abcdef", "hostup:9f8e", "x9$kd%8!", "tok-1.2_3~4",
     "550e8400-e29b-41d4-a716-446655440000", "ABCDEF", "hunter2", "1234", "p@ss=word", "k",
     "hk~live~0", "A1b2C3==", "your1234", "tokenabc1", "f(x)", "abc,def", "ab|cd", "+46701234567",
+    "a${b", "a$(b", "a{{b", "{{a", "${9", "$2y$abc", "a}}", "%41%42", "[ab]c", "{ab}c", "[abc",
+    "it's/9f", '"Zq:7', "`k/9:", "9F3K_TOKEN", "A8F3_KEY", "AKIAIOSFODNN7TOKEN", "=abc=",
+    "yourAbC9", "key-3f2a1c", "my_key_9f3", "none9", "/9jx/etc", "a...b", "k-xxx-9", "SwJ$(Kq}",
+    "!Ab9/",
 )  # fmt: skip
 
 
