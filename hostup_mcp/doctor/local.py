@@ -16,7 +16,7 @@ from hostup_mcp.execution.inspection import JournalState, inspect
 from hostup_mcp.http_settings import HttpSettings
 from hostup_mcp.policy.lint import lint
 from hostup_mcp.policy.policies import Policies
-from hostup_mcp.sections import is_absent, read_file, shown_path
+from hostup_mcp.sections import is_absent, open_pipe, read_file, shown_path
 from hostup_mcp.transports.errors import ServeError
 from hostup_mcp.transports.listener import is_exposed, require_consent, tls_context
 from hostup_mcp.transports.tokens import read_tokens, token_path
@@ -135,6 +135,8 @@ def _remote_access(http: HttpSettings) -> Check:
 
 def _private(name: str, path: Path) -> Check:
     """Whether a file with a secret is there, holds something, and is its user's alone."""
+    if open_pipe(path) is not None:
+        return Check(name, "ok", f"{path}: a pipe, which is read once.")
     try:
         is_empty = not read_file(path, 0)
         status = path.stat()
