@@ -92,8 +92,6 @@ class Growth(Model):
     line: int = 0
     breaks: int = 0
     value: Words = ()
-    by: Literal[
-        "", "line", "length", "break", "format", "match", "name", "last", "rest"
-    ] = ""
+    by: Literal["", "line", "length", "break", "format", "match", "name", "last", "rest"] = ""
     pads: bool = False
     keeps: bool = False
