@@ -133,6 +133,13 @@ SECRETS: dict[str, list[tuple[str, str]]] = {
         (f"SCRAM-SHA-256$4096:{MIXED[:24]}$x:y", MIXED[:24]),
         (f"root | *{'0123456789ABCDEF0123' * 2} |", "0123456789ABCDEF0123"),
     ],
+    "kernel-key": [
+        (f"net.core.netdev_rss_key = {'5a:c0:' * 25}7f:00", "5a:c0:5a"),
+        ("net/core/netdev_rss_key=52:cc:46:7c:3e", "52:cc:46:7c:3e"),
+        ("net.ipv4.tcp_fastopen_key = 8fa2c1d0-12345678-9abcdef0-deadbeef", "9abcdef0"),
+        ("/proc/sys/net/ipv4/tcp_fastopen_key:8fa2c1d0-1-2-3,8fa2-1-2-4d", "8fa2"),
+        ("RSS hash key:\n52:cc:46:7c:3e:00:11:22:aa:bb", "52:cc"),
+    ],
     "snmp-community": [
         ("rocommunity hunter22 10.0.0.0/8", "hunter22"),
         ("rwcommunity6 hunter default", "hunter"),

@@ -277,6 +277,12 @@ RULES: Final = (
         values.given,
     ),
     Rule(
+        "kernel-key",  # sysctl, and ethtool -x
+        ("_rss_key", "fastopen_key", "hash key:"),
+        r"(?:netdev_rss_key|tcp_fastopen_key)[ \t]*[=:][ \t]*([0-9A-Fa-f][0-9A-Fa-f:,-]{3,})"
+        r"|(?i)\bhash key:[ \t]*\r?\n[ \t]*([0-9a-f]{2}(?::[0-9a-f]{2}){7,})",
+    ),
+    Rule(
         "snmp-community",
         ("community", "com2sec", "snmp"),
         r"(?i)\b(?:r[ow]community6?|snmp-server[ \t]+community)[ \t]+\"?([^\s\"#]+)"
