@@ -251,8 +251,9 @@ RULES: Final = (
     ),
     Rule(
         "password",  # XML
-        ("password>", "passphrase>", "secret>", "token>", "apikey>", "privatekey>"),
-        r"(?i)<[\w:.-]*(?:password|passphrase|secret|token|apikey|privatekey)>([^<\n]+)<",
+        ("password>", "passwd>", "passphrase>", "secret>", "token>", "key>"),
+        r"(?i)<[\w:.-]*(?:password|passwd|passphrase|secret|token"
+        r"|(?:api|private|secret|access)[_-]?key)>([^<\n]+)<",
         values.given,
     ),
     Rule(
@@ -312,9 +313,9 @@ RULES: Final = (
     Rule(
         "password",
         ("pass", "token", "secret", "key"),
-        r"(?i)(?:^|[\s\"'\x60(])--?(?:[a-z0-9]+-)*"
+        r"(?i)(?:^|[\s\"'\x60(])--?(?:[a-z0-9]+[_-])*"
         rf"(?:{_WHOSE}(?:passw(?:or)?d|passphrase|pass)|secret|token"
-        r"|api-?key|access-?key|secret-?key|private-?key)"
+        r"|(?:api|access|secret|private)[_-]?key)"
         r"(?:[ \t]+|[\"'],[ \t]*)" + _VALUE,
         values.option,
     ),
