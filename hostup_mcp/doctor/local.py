@@ -18,7 +18,7 @@ from hostup_mcp.policy.lint import lint
 from hostup_mcp.policy.policies import Policies
 from hostup_mcp.sections import is_absent, open_pipe, read_file, shown_path
 from hostup_mcp.transports.errors import ServeError
-from hostup_mcp.transports.listener import is_exposed, require_consent, tls_context
+from hostup_mcp.transports.listener import is_exposed, require_consent, shown_host, tls_context
 from hostup_mcp.transports.tokens import read_tokens, token_path
 
 _SECONDS: Final = 10.0
@@ -130,7 +130,11 @@ def _remote_access(http: HttpSettings) -> Check:
         require_consent(http)
     except ServeError as error:
         return Check.of("remote_access", error)
-    return Check("remote_access", "ok", f"Other machines can reach {http.host}, as is asked for.")
+    return Check(
+        "remote_access",
+        "ok",
+        f"{shown_host(http.host)} can be reached from other machines, as is asked for.",
+    )
 
 
 def _private(name: str, path: Path) -> Check:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import os
 import socket
 import ssl
@@ -33,6 +34,20 @@ def is_exposed(settings: HttpSettings) -> bool:
     return settings.uds is None and not is_loopback(settings.host)
 
 
+def shown_host(host: str) -> str:
+    """A host for a message: an address, or the setting that holds what may be a secret."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return host if host == "localhost" else "The address in http.host"
+    return host
+
+
+def _shown_address(host: str, port: int) -> str:
+    shown = shown_host(host)
+    return f"{host}:{port}" if shown == host else shown
+
+
 def require_consent(settings: HttpSettings) -> None:
     """Refuse to be reachable from elsewhere by accident.
 
@@ -57,8 +72,8 @@ def require_consent(settings: HttpSettings) -> None:
     if missing:
         raise ServeError(
             "remote_access_refused",
-            f"{settings.host} can be reached from other machines, and whoever holds a token runs "
-            f"commands as root.",
+            f"{shown_host(settings.host)} can be reached from other machines, and whoever holds a "
+            "token runs commands as root.",
             f"Serve on 127.0.0.1 behind a proxy with TLS, or also give: {', '.join(missing)}.",
         )
 
@@ -118,15 +133,18 @@ def _tcp(host: str, port: int) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(wanted, port, type=socket.SOCK_STREAM)[0]
         # Named as TCP's, asyncio switches Nagle's algorithm off: replies do not wait for an ACK.
         listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    except UnicodeError:  # a part of it is empty or too long
+        no_name = OSError(errno.EINVAL, "it is no host name")
+        raise _no_address(_shown_address(host, port), no_name) from None
     except OSError as error:
-        raise _no_address(f"{host}:{port}", error) from None
+        raise _no_address(_shown_address(host, port), error) from None
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
-        raise _no_address(f"{host}:{port}", error) from None
+        raise _no_address(_shown_address(host, port), error) from None
     return listener
 
 

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from hostup_mcp.http_settings import HttpSettings
 from hostup_mcp.sandbox.serving import Sandbox
 from hostup_mcp.transports.errors import ServeError
-from hostup_mcp.transports.listener import require_consent, tls_context
+from hostup_mcp.transports.listener import listening, require_consent, tls_context
 from tests.transports.http_process import TOKEN, HttpServer, read_all, refusal, request
 
 SWITCH = "--i-understand-remote-access"
@@ -34,6 +34,16 @@ def test_an_address_that_others_reach_does_not_start_by_itself(
     assert said.startswith("hostup-mcp: remote_access_refused: ")
     for missing in ("HOSTUP_MCP_HTTP_TOKEN", "http.allowed_hosts", "allowed_origins", SWITCH):
         assert missing in said
+
+
+@pytest.mark.parametrize("host", ["hunter2..x", "hunter2" * 20])
+def test_what_stands_for_an_address_is_not_repeated(host: str) -> None:
+    with pytest.raises(ServeError) as caught:
+        require_consent(HttpSettings(host=host))
+    assert "The address in http.host can be reached" in caught.value.message
+    message = r"The address in http\.host cannot be served on \(it is no host name\)"
+    with pytest.raises(ServeError, match=message), listening(HttpSettings(host=host)):
+        pass
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com", "127.0.0.1.x.se"])
