@@ -12,8 +12,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from hostup_mcp.execution.database import JournalError
-from hostup_mcp.execution.records import EndKind
+from hostup_mcp.execution.journal.errors import JournalError
+from hostup_mcp.execution.journal.records import EndKind
 from hostup_mcp.hostup.errors import ApiError, HostUpError, MalformedReply, PageReply, ReplyTooLarge
 
 CHECK_BEFORE_REPEAT: Final = (

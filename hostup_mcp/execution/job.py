@@ -7,7 +7,7 @@ from typing import Final
 import anyio
 
 from hostup_mcp.execution.faults import Fault
-from hostup_mcp.execution.records import Execution, Intended, Running, Sent
+from hostup_mcp.execution.journal.records import Execution, Intended, Running, Sent
 
 START_SECONDS: Final = 5.0
 """How long a caller waits for a command to be started, even with no time to wait for its end."""
