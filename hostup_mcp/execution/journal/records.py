@@ -12,7 +12,7 @@ StateName = Literal["intended", "sent", "running", "completed", "not_started", "
 
 GOES_TO: Final[Mapping[StateName, tuple[StateName, ...]]] = {
     "intended": ("sent", "not_started"),
-    # Back to `intended` only if no byte of the request can have arrived.
+    # Back to `intended` only if the request certainly had no effect.
     "sent": ("running", "intended", "not_started", "unknown"),
     # To itself when a result came that is contested: it is on disk, and not yet this execution's.
     "running": ("running", "completed", "lost"),
