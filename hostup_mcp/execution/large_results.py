@@ -19,10 +19,10 @@ class LargeResults:
 
     @asynccontextmanager
     async def place(self) -> AsyncGenerator[Callable[[], Awaitable[None]]]:
-        """One result's place, should it need one.
+        """A place for one result, if it turns out to need one.
 
         Yields:
-            What waits for the place; it is given back when the block ends.
+            What waits for the place. The end of the block gives it back.
         """
         taken = False
 

@@ -73,7 +73,7 @@ class Order:
         vps_id: where.
         command: the approved command.
         idempotency_key: the caller's; None for none.
-        service_status: the VPS's status in HostUp's inventory, when last read; empty if none.
+        service_status: its status in HostUp's inventory, when last read; empty if none.
         principal: who orders it.
     """
 

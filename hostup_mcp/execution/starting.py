@@ -63,7 +63,7 @@ class Starter:
         Args:
             job: the execution.
             command: what is sent.
-            service_status: what HostUp's inventory said of the VPS last; empty if nothing.
+            service_status: its status in HostUp's inventory, when last read; empty if none.
             client: the API, on the execution's own connection.
         """
         until: float | None = None

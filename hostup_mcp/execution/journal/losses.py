@@ -21,8 +21,8 @@ PID_REUSED: Final = Loss(
 )
 GIVEN_UP: Final = Loss(
     "given_up",
-    "The command was started, and nobody came for its result while it was asked for in the "
-    "background, so it is not asked for any more.",
+    "The command was started, and nobody came for its result while this server polled for it, so "
+    "it is not asked for any more.",
     "Check in the VPS whether it still runs and what it did.",
 )
 """The guest may still have the result."""
