@@ -40,7 +40,7 @@ class SqliteJournal:
             store: the open file, which this closes.
         """
         self.store = store
-        # The disk serves one at a time. A thread for each call would take all from the transport.
+        # The disk serves one call at a time; a thread for each would take all from the transport.
         self.turns = anyio.CapacityLimiter(1)
 
     @property
@@ -49,7 +49,7 @@ class SqliteJournal:
         return str(self.store.path)
 
     async def aclose(self) -> None:
-        """Close the file. Blocks the event loop for what is being written: the process ends now."""
+        """Close the file. Blocks the event loop until a write under way has ended."""
         self.store.close()
 
     async def is_writable(self) -> bool:
