@@ -14,10 +14,10 @@ from typing import Final, Literal
 import mcp_types as types
 from pydantic import BaseModel
 
-from hostup_mcp.execution.database import JournalError
 from hostup_mcp.execution.faults import CHECK_BEFORE_REPEAT, Fault
 from hostup_mcp.execution.job import Job
-from hostup_mcp.execution.records import Claim, Completed, Ended, Execution, Output, Sent
+from hostup_mcp.execution.journal.errors import JournalError
+from hostup_mcp.execution.journal.records import Claim, Completed, Ended, Execution, Output, Sent
 from hostup_mcp.hostup.errors import HostUpError
 from hostup_mcp.output.clean import encodable, encodable_json, one_line
 from hostup_mcp.policy.judge import Refusal

@@ -16,7 +16,7 @@ from hostup_mcp.printing import Group, printing
 
 if TYPE_CHECKING:
     from hostup_mcp.config import ConfigError, Settings
-    from hostup_mcp.execution.database import JournalError
+    from hostup_mcp.execution.journal.errors import JournalError
     from hostup_mcp.policy.policies import Policies
     from hostup_mcp.transports.errors import ServeError
 
@@ -139,7 +139,7 @@ def serve(
 
 def _serve_stdio(options: dict[tuple[str, str], str], config: str | None) -> None:
     settings, policies = _load(options, config)
-    from hostup_mcp.execution.database import JournalError
+    from hostup_mcp.execution.journal.errors import JournalError
     from hostup_mcp.transports.errors import ServeError
     from hostup_mcp.transports.stdio import serve_stdio
 
@@ -165,7 +165,7 @@ def _serve_http(
     options: dict[tuple[str, str], str], config: str | None, transport: Literal["http", "sse"]
 ) -> None:
     settings, policies = _load(options, config)
-    from hostup_mcp.execution.database import JournalError
+    from hostup_mcp.execution.journal.errors import JournalError
     from hostup_mcp.transports.errors import ServeError
     from hostup_mcp.transports.http_server import serve_http
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from hostup_mcp.execution.records import Output, Stream
+from hostup_mcp.execution.journal.records import Output, Stream
 from hostup_mcp.hostup.agent import CAPTURE_MAX_BYTES
 from hostup_mcp.output.window import Part, last_lines, read_from, window
 from hostup_mcp.tools import VpsExecResultArguments

@@ -17,7 +17,7 @@ from mcp.shared.exceptions import MCPError
 from starlette.requests import Request
 
 from hostup_mcp import tasks
-from hostup_mcp.execution.records import LOCAL
+from hostup_mcp.execution.journal.records import LOCAL
 from hostup_mcp.policy.describe import full, summary
 from hostup_mcp.policy.policies import Policies
 from hostup_mcp.service import Caller, ToolService

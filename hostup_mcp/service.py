@@ -15,11 +15,10 @@ from pydantic import BaseModel, ValidationError
 
 from hostup_mcp import answers, tasks
 from hostup_mcp.clients import budget_seconds, limit_seconds
-from hostup_mcp.execution.database import JournalError
 from hostup_mcp.execution.faults import INTERNAL, PID_UNKNOWN, Fault
 from hostup_mcp.execution.job import START_SECONDS, Job
-from hostup_mcp.execution.journal import KeyConflict
-from hostup_mcp.execution.records import LOCAL, Completed, Ended
+from hostup_mcp.execution.journal.errors import JournalError, KeyConflict
+from hostup_mcp.execution.journal.records import LOCAL, Completed, Ended
 from hostup_mcp.execution.runner import Order, Runner
 from hostup_mcp.hostup.client import HostUpClient
 from hostup_mcp.hostup.errors import HostUpError, TimedOut

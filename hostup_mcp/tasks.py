@@ -20,10 +20,10 @@ from mcp.shared.inbound import MCP_METHOD_HEADER, MCP_NAME_HEADER, decode_header
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import Field, JsonValue
 
-from hostup_mcp.execution.database import JournalError
 from hostup_mcp.execution.faults import CANCELLED
 from hostup_mcp.execution.job import Job
-from hostup_mcp.execution.records import Completed, Ended, Execution, Running, Sent
+from hostup_mcp.execution.journal.errors import JournalError
+from hostup_mcp.execution.journal.records import Completed, Ended, Execution, Running, Sent
 
 EXTENSION: Final = "io.modelcontextprotocol/tasks"
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from hostup_mcp.execution.availability import Availability
-from hostup_mcp.execution.journal import Journal
-from hostup_mcp.execution.records import Ended
+from hostup_mcp.execution.journal.records import Ended
+from hostup_mcp.execution.journal.sqlite.store import SqliteStore
 from hostup_mcp.hostup.errors import ServerFailure
 from hostup_mcp.hostup.models import Vps
 from tests.runner_harness import (
@@ -78,7 +78,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any] | Answer, str, str]] = {
 
 @pytest.mark.parametrize("name", CASES)
 async def test_a_vps_that_takes_no_commands_is_asked_about_once(
-    scripted: ScriptedApi, journal: Journal, name: str
+    scripted: ScriptedApi, journal: SqliteStore, name: str
 ) -> None:
     probe, status, said, advice = CASES[name]
     scripted.script = unavailable(probe, status)
@@ -96,7 +96,7 @@ async def test_a_vps_that_takes_no_commands_is_asked_about_once(
 
 @pytest.mark.parametrize("status", ["suspended", "terminated", "cancelled", "expired", "fraud"])
 async def test_a_vps_that_is_not_in_service(
-    scripted: ScriptedApi, journal: Journal, status: str
+    scripted: ScriptedApi, journal: SqliteStore, status: str
 ) -> None:
     scripted.script = unavailable({"vmRunning": False}, {"powerState": "stopped"})
     async with running(scripted, journal) as runner:
@@ -108,7 +108,7 @@ async def test_a_vps_that_is_not_in_service(
 
 
 async def test_the_service_is_known_from_the_look_up_before_the_command(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     suspended = Vps(id=VPS, service_status="suspended").model_dump(by_alias=True)
 
@@ -163,7 +163,7 @@ async def test_a_probe_without_an_answer_is_no_answer(scripted: ScriptedApi) -> 
 
 
 async def test_the_probe_costs_one_request_for_many_commands_and_a_failure_brings_it_back(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     scripted.script = flow()
     async with tools(scripted, journal) as client:
@@ -222,7 +222,7 @@ REFUSED: dict[str, tuple[Answer, str, str]] = {
 
 @pytest.mark.parametrize("name", REFUSED)
 async def test_a_start_that_is_refused_is_told_apart_and_not_made_again(
-    scripted: ScriptedApi, journal: Journal, name: str
+    scripted: ScriptedApi, journal: SqliteStore, name: str
 ) -> None:
     answer, said, advice = REFUSED[name]
     scripted.script = flow(start=answer)
@@ -236,7 +236,7 @@ async def test_a_start_that_is_refused_is_told_apart_and_not_made_again(
 
 
 async def test_the_scope_is_named_for_the_very_call(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     forbidden = json_answer(problem(403, "forbidden"), 403)
     lacks = "hostup_forbidden: {} the API key lacks the scope {}, which {} needs"
@@ -268,7 +268,7 @@ async def test_the_scope_is_named_for_the_very_call(
 
 
 async def test_a_start_that_had_no_effect_is_made_again_within_its_time(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     limited = json_answer(problem(429, "rate_limited"), 429, Retry_After="1")
     answers = iter([limited, json_answer({"pid": 7})])
@@ -279,7 +279,7 @@ async def test_a_start_that_had_no_effect_is_made_again_within_its_time(
 
 
 async def test_a_rate_limit_that_outlasts_it_says_until_when(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     limited = json_answer(problem(429, "rate_limited"), 429, Retry_After="42")
     scripted.script = flow(start=limited)
@@ -291,7 +291,7 @@ async def test_a_rate_limit_that_outlasts_it_says_until_when(
 
 
 async def test_a_host_that_is_not_there_is_tried_a_few_times(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
@@ -307,7 +307,7 @@ async def test_a_host_that_is_not_there_is_tried_a_few_times(
 
 @pytest.mark.parametrize("answer", [Answer(hang_up=True), Answer(502), Answer(200, b"{}")])
 async def test_a_start_that_may_have_had_an_effect_is_never_made_again(
-    scripted: ScriptedApi, journal: Journal, answer: Answer
+    scripted: ScriptedApi, journal: SqliteStore, answer: Answer
 ) -> None:
     scripted.script = flow(start=answer)
     async with running(scripted, journal) as runner:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from hostup_mcp.execution.journal import Journal
+from hostup_mcp.execution.journal.sqlite.store import SqliteStore
 from hostup_mcp.service import CallLimits, ToolService
 from tests.runner_harness import GOES_ON, POLICIES, client_of, flow, running, starts, tools
 from tests.scripted_api import Answer, ScriptedApi, json_answer
@@ -13,7 +13,7 @@ from tests.stdio_client import facts, text
 
 
 async def test_a_list_that_does_not_come_is_an_error_before_the_client_gives_up(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     scripted.script = lambda _: Answer(200, json_answer({"data": []}).body, delay=1.9)
     async with tools(scripted, journal, client_name="inspector-client") as agent:
@@ -29,7 +29,7 @@ async def test_a_list_that_does_not_come_is_an_error_before_the_client_gives_up(
 
 
 async def test_a_principal_has_so_many_commands_unfinished_and_others_theirs(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     scripted.script = flow(lambda: GOES_ON)
     client = client_of(scripted.url)

@@ -26,8 +26,8 @@ from hostup_mcp.doctor.bounded import within, within_loop
 from hostup_mcp.doctor.fleet import NO_PID
 from hostup_mcp.doctor.report import Check, as_json, as_table, exit_code
 from hostup_mcp.doctor.run import run_checks
-from hostup_mcp.execution.database import VERSION
-from hostup_mcp.execution.journal import Journal
+from hostup_mcp.execution.journal.sqlite.schema import VERSION
+from hostup_mcp.execution.journal.sqlite.store import SqliteStore
 from hostup_mcp.hostup.client import HostUpClient
 from hostup_mcp.hostup.http import HttpTransport, Timeouts
 from hostup_mcp.hostup.models import OperatingSystem
@@ -508,7 +508,7 @@ def local_row(name: str, state: Path, **more: str) -> Check:
 
 
 def test_the_journal(state: Path) -> None:
-    Journal(state / "journal.sqlite3").close()
+    SqliteStore(state / "journal.sqlite3").close()
     journal = local_row("journal", state)
     assert journal.status == "ok"
     assert "sound, 0." in journal.found
@@ -516,8 +516,8 @@ def test_the_journal(state: Path) -> None:
 
 
 def test_a_journal_that_a_server_uses(state: Path) -> None:
-    journal = Journal(state / "journal.sqlite3")
-    record = journal.intend(WEB, "uptime", "p").execution
+    journal = SqliteStore(state / "journal.sqlite3")
+    record = journal.record_intent(WEB, "uptime", "p").execution
     before = journal.mark_running(journal.mark_sent(record), 7)
     found = local_row("journal", state)
     assert found.status == "ok"
@@ -541,11 +541,11 @@ def damage(path: Path, kind: str) -> None:
     if kind == "no database":
         path.write_bytes(b"x" * 10_000)
         return
-    journal = Journal(path)
+    journal = SqliteStore(path)
     if kind == "newer":
         journal.database.select(f"PRAGMA user_version = {VERSION + 1}")
     for number in range(200):
-        journal.intend(WEB, f"echo {number}" + "x" * 500, "p")
+        journal.record_intent(WEB, f"echo {number}" + "x" * 500, "p")
     journal.close()
     if kind == "damaged":
         content = bytearray(path.read_bytes())
@@ -567,7 +567,7 @@ def test_an_empty_file_is_where_the_first_start_makes_a_journal(state: Path) -> 
 
 
 def test_a_journal_that_others_may_read(state: Path) -> None:
-    Journal(state / "journal.sqlite3").close()
+    SqliteStore(state / "journal.sqlite3").close()
     (state / "journal.sqlite3").chmod(0o644)
     journal = local_row("journal", state)
     assert (journal.status, journal.code) == ("warn", "file_open_to_others")

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostup_mcp.execution.journal import Journal
-from hostup_mcp.execution.records import Output, Stream
+from hostup_mcp.execution.journal.records import Output, Stream
+from hostup_mcp.execution.journal.sqlite.store import SqliteStore
 from hostup_mcp.output.search import PatternError
 from hostup_mcp.output.window import MAX_PART_BYTES
 from hostup_mcp.reading import Shown, View, show
@@ -167,7 +167,7 @@ def test_a_part_is_never_larger_than_a_message_may_be() -> None:
     ],
 )
 async def test_every_change_is_told_in_both_parts(
-    scripted: ScriptedApi, journal: Journal, came: dict[str, object], note: str
+    scripted: ScriptedApi, journal: SqliteStore, came: dict[str, object], note: str
 ) -> None:
     scripted.script = flow(lambda: json_answer({"exited": True, "exitCode": 0, **came}))
     async with tools(scripted, journal) as client:
@@ -197,7 +197,7 @@ async def ran(client: Tools) -> str:
 
 @pytest.mark.usefixtures("long_output")
 async def test_a_long_result_is_read_whole_by_its_own_offsets(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     async with tools(scripted, journal) as client:
         exec_id, got, offset = await ran(client), "", 0
@@ -217,7 +217,7 @@ async def test_a_long_result_is_read_whole_by_its_own_offsets(
 
 
 @pytest.mark.usefixtures("long_output")
-async def test_lines_of_a_result(scripted: ScriptedApi, journal: Journal) -> None:
+async def test_lines_of_a_result(scripted: ScriptedApi, journal: SqliteStore) -> None:
     async with tools(scripted, journal) as client:
         exec_id = await ran(client)
         tail = facts(await client.call("vps_exec_result", exec_id=exec_id, tail_lines=1))

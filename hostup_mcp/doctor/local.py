@@ -11,8 +11,8 @@ from typing import Final
 from hostup_mcp.config import Settings
 from hostup_mcp.doctor.bounded import within
 from hostup_mcp.doctor.report import Check, Status
-from hostup_mcp.execution.database import JournalError
-from hostup_mcp.execution.inspection import JournalState, inspect
+from hostup_mcp.execution.journal.errors import JournalError
+from hostup_mcp.execution.journal.sqlite.inspection import JournalState, inspect
 from hostup_mcp.http_settings import HttpSettings
 from hostup_mcp.policy.lint import lint
 from hostup_mcp.policy.policies import Policies

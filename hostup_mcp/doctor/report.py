@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import Final, Literal
 
 from hostup_mcp.config import ConfigError
-from hostup_mcp.execution.database import JournalError
+from hostup_mcp.execution.journal.errors import JournalError
 from hostup_mcp.hostup.errors import HostUpError
 from hostup_mcp.output.clean import one_line
 from hostup_mcp.transports.errors import ServeError

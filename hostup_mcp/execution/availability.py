@@ -1,4 +1,4 @@
-"""Whether a VPS takes commands, and if not, what is in the way."""
+"""Whether a VPS takes commands, and if not, why."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hostup_mcp.hostup.one_by_one import OneByOne
 from hostup_mcp.output.clean import one_line
 
 _FRESH_SECONDS: Final = 10.0
-# A no is kept only for the call that asked ahead of its need.
+# A no is kept only for the call that probed before it needed the answer.
 _ONE_CALL_SECONDS: Final = 1.0
 
 _NOT_SERVED: Final = frozenset({"suspended", "terminated", "cancelled", "expired", "fraud"})
@@ -30,7 +30,7 @@ _BY_POWER: Final = {
 
 
 class _NotReady(NamedTuple):
-    """A no, when it came, and what HostUp said of the VPS then."""
+    """A no: when it came, and what HostUp said of the VPS then."""
 
     at: float
     probe: AgentAvailability
@@ -38,10 +38,10 @@ class _NotReady(NamedTuple):
 
 
 class Availability:
-    """Answers of the probe, kept for ten seconds while they say yes."""
+    """The answers of the probe. A yes is kept for ten seconds."""
 
     def __init__(self, client: HostUpClient, clock: Callable[[], float] = time.monotonic) -> None:
-        """Nothing known yet.
+        """Nothing is known yet.
 
         Args:
             client: the API.
@@ -54,19 +54,19 @@ class Availability:
         self._asking = OneByOne()
 
     def forget(self, vps_id: str) -> None:
-        """Something failed there: ask again next time."""
+        """Forget what is known of a VPS, since something failed there."""
         self._ready.pop(vps_id, None)
         self._not_ready.pop(vps_id, None)
 
     async def check(
         self, vps_id: str, service_status: str = "", client: HostUpClient | None = None
     ) -> Fault | None:
-        """What keeps a VPS from taking commands; None if nothing does.
+        """Why a VPS takes no commands; None if it does.
 
         Args:
             vps_id: the VPS.
-            service_status: what HostUp's inventory said of it last; empty if nothing.
-            client: over whose connection to probe, if that is needed; None for any.
+            service_status: its status in HostUp's inventory, when last read; empty if none.
+            client: over whose connection to probe; None for any.
 
         Raises:
             HostUpError: the probe got no answer.
@@ -80,11 +80,11 @@ class Availability:
             return None
         known = self._not_ready.get(vps_id)
         if known is not None and now - known.at < _ONE_CALL_SECONDS:
-            # Who asked ahead did not know yet what the inventory says.
+            # The probe that came ahead did not know yet what the inventory says.
             return _explain(known.probe, known.status, service_status)
         self.forget(vps_id)
         probe = await client.get_availability(vps_id)
-        now = self._clock()  # it may have waited long for its turn
+        now = self._clock()  # the probe may have waited long for its turn
         if probe.available is True:
             self._ready = {
                 known: at for known, at in self._ready.items() if now - at < _FRESH_SECONDS

@@ -1,9 +1,9 @@
-"""What stands between a command and its result: a code, a sentence, and the next step.
+"""What keeps a command from its result: a code, a sentence, and the next step.
 
-How HostUp tells of trouble with the guest agent is not documented. Where it passes on the agent's
-own words (QEMU, qga/) or the hypervisor's (Proxmox, QemuServer/Agent.pm), they are recognised; else
-its documented codes are all there is. An error's text may also quote the command, or tell of what
-came after its start, so a word alone proves nothing.
+HostUp does not document how it reports trouble with the guest agent. Sentences of the agent (QEMU,
+qga/) and of the hypervisor (Proxmox, QemuServer/Agent.pm) are recognised where HostUp passes them
+on; otherwise only its documented codes count. An error's text may quote the command, or report what
+came after the start, so a single word proves nothing.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from hostup_mcp.execution.database import JournalError
-from hostup_mcp.execution.records import EndKind
+from hostup_mcp.execution.journal.errors import JournalError
+from hostup_mcp.execution.journal.records import EndKind
 from hostup_mcp.hostup.errors import ApiError, HostUpError, MalformedReply, PageReply, ReplyTooLarge
 
 CHECK_BEFORE_REPEAT: Final = (
@@ -24,7 +24,7 @@ CHECK_BEFORE_REPEAT: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """An error that stands between an execution and its result: code, sentence, next step."""
+    """An error that keeps an execution from its result: code, sentence, next step."""
 
     code: str
     message: str
@@ -57,7 +57,7 @@ GUEST_FROZEN: Final = Fault(
 BLOCKED: Final = Fault(
     "command_blocked",
     "HostUp's own safety check refused the command.",
-    "No policy of hostup-mcp lifts that; use another command.",
+    "No policy of hostup-mcp can allow it; use another command.",
 )
 INTERNAL: Final = Fault(
     "internal_error",
@@ -71,7 +71,7 @@ CANCELLED: Final = Fault(
 )
 INTERRUPTED_BEFORE: Final = Fault(
     "interrupted",
-    "The command was not sent: the server stopped, or could not go on, before.",
+    "The server stopped, or could not go on, before it sent the command.",
     "Send it again if it is still wanted.",
 )
 INTERRUPTED_WHILE: Final = Fault(
@@ -104,8 +104,8 @@ TOO_LARGE: Final = Fault(
     "new idempotency_key.",
 )
 
-# Each is a whole sentence of the agent's (the first two) or the hypervisor's. Both check before
-# they start anything, so nothing ran where one of these is the answer to a start.
+# Whole sentences of the agent's (the first two) and the hypervisor's. Both check before they start
+# anything: if one of these answers a start, nothing ran.
 _SENTENCES: Final[tuple[tuple[re.Pattern[str], Fault], ...]] = (
     (re.compile("(the )?agent is in frozen state"), GUEST_FROZEN),
     (
@@ -124,11 +124,11 @@ _AFTER_THE_START: Final = re.compile(r"time[ds]?[ -]?out|guest-exec-status", re.
 
 
 def recognised(words: str, command: str = "") -> Fault | None:
-    """The case that an agent's or hypervisor's own sentence stands for.
+    """The fault that a sentence of the agent's or the hypervisor's reports; None if there is none.
 
     Args:
-        words: what HostUp passed on, perhaps with words of its own before and after a sentence.
-        command: what the words may quote; a sentence that it holds too is taken for its own.
+        words: what HostUp passed on, perhaps with words of its own around a sentence.
+        command: what the words may quote; a sentence that is also in the command does not count.
     """
     own = _letters(command)
     sentences = {" ".join(part.split()) for part in _BETWEEN_SENTENCES.split(words.lower())}
@@ -137,7 +137,7 @@ def recognised(words: str, command: str = "") -> Fault | None:
 
 
 def _letters(text: str) -> str:
-    """A text as it stays however it is quoted and its spaces are changed."""
+    """What of a text stays the same however it is quoted and spaced."""
     return "".join(char for char in text.lower() if char.isalnum())
 
 
@@ -146,7 +146,7 @@ def of_start(error: HostUpError, command: str = "") -> tuple[EndKind, Fault]:
 
     Args:
         error: why it failed.
-        command: what was sent, which HostUp's words may quote.
+        command: what was sent; HostUp's words may quote it.
 
     Returns:
         `not_started` only where it is certain that nothing ran; else `unknown`.
@@ -162,7 +162,7 @@ def of_start(error: HostUpError, command: str = "") -> tuple[EndKind, Fault]:
 
 
 def _refusal(error: ApiError, command: str) -> Fault | None:
-    """Why nothing was started, as far as HostUp's words prove it."""
+    """Why nothing was started, if HostUp's words prove it."""
     is_blocking = error.status in _BLOCKING_STATUSES and _BLOCKED.search(error.detail)
     if is_blocking and not _BLOCKED.search(command):
         return BLOCKED
@@ -172,13 +172,13 @@ def _refusal(error: ApiError, command: str) -> Fault | None:
 
 
 def denies(error: HostUpError) -> bool:
-    """Whether HostUp answered for this very command, and has no result to give.
+    """Whether HostUp answered for this very command that it has no result.
 
-    What it answers for a pid that is unknown or was read already is not documented, so an error
-    document with one of these statuses counts, a 500 too, and so does `success: false`; so does a
-    reply that was received and cannot be read, since the agent has given its result away with it.
-    What comes without HostUp's error document does not count, however long, nor does a page of a
-    proxy's, nor a guest that is frozen or was told not to run commands, which keeps its results.
+    HostUp does not document what it answers for a pid that is unknown or was read already. So these
+    count: its error document with one of these statuses (500 too), `success: false`, and a reply
+    that cannot be read, since the agent gave its result away with that reply. These do not count: a
+    failure without HostUp's error document, a proxy's page, and a guest that is frozen or was told
+    not to run commands, which keeps its results.
     """
     if isinstance(error, MalformedReply | ReplyTooLarge):
         return not isinstance(error, PageReply)
@@ -190,13 +190,13 @@ def denies(error: HostUpError) -> bool:
 
 
 def lost(error: HostUpError, *, reply_was_lost: bool, was_unreadable: bool) -> Fault:
-    """Why there will be no result, once HostUp has denied it for long enough.
+    """Why there is no result, after HostUp has denied it for long enough.
 
     Args:
         error: the last denial.
-        reply_was_lost: whether an earlier reply broke off or came too late, which may have held the
-            result.
-        was_unreadable: whether a reply came that could not be read, which may have held it too.
+        reply_was_lost: whether an earlier reply that may have held the result broke off or came too
+            late.
+        was_unreadable: whether a reply that may have held it could not be read.
     """
     if isinstance(error, ReplyTooLarge):
         return TOO_LARGE

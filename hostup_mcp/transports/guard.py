@@ -17,7 +17,7 @@ from mcp.server.auth.provider import AccessToken
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from hostup_mcp.execution.records import LOCAL
+from hostup_mcp.execution.journal.records import LOCAL
 from hostup_mcp.hostup.origin import is_loopback
 from hostup_mcp.transports.http_errors import error_response
 from hostup_mcp.transports.tokens import Tokens

@@ -6,11 +6,9 @@ import time
 from typing import Final
 
 import anyio
-import anyio.to_thread
 from starlette.responses import JSONResponse, Response
 
-from hostup_mcp.execution.database import JournalError
-from hostup_mcp.execution.journal import Journal
+from hostup_mcp.execution.journal.protocol import Journal
 from hostup_mcp.transports.contact import ContactPacer
 
 _FRESH_SECONDS: Final = 2.0
@@ -59,17 +57,9 @@ class Health:
         async with self._asking:
             # Whoever asks needs no token, so asking often must not cost more.
             if time.monotonic() - self._asked_at > _FRESH_SECONDS:
-                self._writable = await anyio.to_thread.run_sync(_takes_writes, self._journal)
+                self._writable = await self._journal.is_writable()
                 self._asked_at = time.monotonic()
         return self._writable
-
-
-def _takes_writes(journal: Journal) -> bool:
-    try:
-        with journal.database.writing("NORMAL"):
-            return True
-    except JournalError:
-        return False
 
 
 def _answer(facts: dict[str, object], status: int) -> Response:

@@ -15,7 +15,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from hostup_mcp.execution.records import LOCAL
+from hostup_mcp.execution.journal.records import LOCAL
 from hostup_mcp.http_settings import HttpSettings
 from hostup_mcp.transports.exchange import Exchange, Exchanges, WentOut
 from hostup_mcp.transports.guard import Allowed, HostGuard, TokenGuard

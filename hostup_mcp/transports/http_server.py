@@ -20,7 +20,7 @@ from anyio.abc import TaskStatus
 
 from hostup_mcp import logs
 from hostup_mcp.config import Settings
-from hostup_mcp.execution.journal import Journal
+from hostup_mcp.execution.journal.protocol import Journal
 from hostup_mcp.http_settings import HttpSettings
 from hostup_mcp.policy.policies import Policies
 from hostup_mcp.transports.connection import bounded

@@ -14,11 +14,12 @@ from mcp.server.lowlevel import Server
 
 from hostup_mcp import logs
 from hostup_mcp.config import Settings
-from hostup_mcp.execution.journal import Journal, Repeats
-from hostup_mcp.execution.polling import Patience
-from hostup_mcp.execution.retention import Retention
+from hostup_mcp.execution.journal.limits import DuplicateWindow, Retention
+from hostup_mcp.execution.journal.protocol import Journal
+from hostup_mcp.execution.journal.sqlite.journal import SqliteJournal
+from hostup_mcp.execution.journal.sqlite.store import SqliteStore
 from hostup_mcp.execution.runner import Runner
-from hostup_mcp.execution.schedule import Schedule
+from hostup_mcp.execution.schedule import RetryLimits, Schedule
 from hostup_mcp.hostup import proxies
 from hostup_mcp.hostup.client import HostUpClient
 from hostup_mcp.hostup.http import HttpTransport, Timeouts
@@ -73,11 +74,11 @@ def opened(settings: Settings, policies: Policies) -> Generator[Journal]:
     if policies.is_unrestricted_somewhere:
         # Said at every log level.
         _logger.critical("policy unrestricted: any command that parses is sent, as root")
-    journal = Journal(settings.state.path / "journal.sqlite3")
+    store = SqliteStore(settings.state.path / "journal.sqlite3")
     try:
-        yield journal
+        yield SqliteJournal(store)
     finally:
-        journal.close()
+        store.close()
 
 
 @asynccontextmanager
@@ -107,7 +108,7 @@ async def serving(
         service = ToolService(client, runner, policies, limits, receipts, refusals)
         server = build(service, policies)
         if key is not None:
-            tasks.start_soon(runner.reap_leftovers)
+            tasks.start_soon(runner.recover)
         try:
             yield Served(server, runner, journal, contact, receipts, tasks)
         finally:
@@ -122,13 +123,13 @@ def _runner(settings: Settings, client: HostUpClient, journal: Journal, tasks: T
         journal,
         tasks,
         Schedule(first=execution.poll_first_seconds, longest=execution.poll_longest_seconds),
-        Patience(
+        RetryLimits(
             lost_after=execution.lost_after_seconds,
             retry_after_longest=execution.retry_after_longest_seconds,
             start=execution.start_retry_seconds,
             reap=execution.reap_seconds,
         ),
-        repeats=Repeats(execution.repeat_window_seconds, execution.reap_seconds),
+        duplicates=DuplicateWindow(execution.repeat_window_seconds, execution.reap_seconds),
         retention=Retention(settings.state.keep_days, settings.state.keep_mebibytes),
         secret=key.get_secret_value() if key else "",
         keep_raw=settings.output.keep_raw,

@@ -20,7 +20,7 @@ from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.stdio import stdio_server
 
 from hostup_mcp.config import Settings
-from hostup_mcp.execution.journal import Journal
+from hostup_mcp.execution.journal.protocol import Journal
 from hostup_mcp.execution.runner import Runner
 from hostup_mcp.policy.policies import Policies
 from hostup_mcp.transports.errors import StdoutFailed
@@ -126,6 +126,6 @@ async def _stop_on_signal(runner: Runner, calls: _Calls, journal: Journal) -> No
                     await calls.ended()
                 # The SDK writes an answer once its call has ended.
                 await anyio.sleep(_FLUSH_SECONDS)
-            journal.close()
+            await journal.aclose()
             # The SDK's reader thread sits in a read that nothing can interrupt.
             os._exit(128 + number)

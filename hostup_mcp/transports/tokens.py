@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from hostup_mcp.execution.records import LOCAL
+from hostup_mcp.execution.journal.records import LOCAL
 from hostup_mcp.http_settings import HttpSettings
 from hostup_mcp.key_faults import key_fault
 from hostup_mcp.sections import is_absent, read_file, shown_path

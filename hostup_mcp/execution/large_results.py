@@ -1,4 +1,4 @@
-"""How many large results may be in memory at once: they wait on the wire for their turn."""
+"""How many large results may be in memory at once. The others wait on the wire."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import anyio
 _PLACES: Final = 2
 
 
-class Admission:
+class LargeResults:
     """Places for large results, from their first MiB until they are on disk."""
 
     def __init__(self) -> None:
@@ -19,10 +19,10 @@ class Admission:
 
     @asynccontextmanager
     async def place(self) -> AsyncGenerator[Callable[[], Awaitable[None]]]:
-        """One result's place, should it need one.
+        """A place for one result, if it turns out to need one.
 
         Yields:
-            What waits for the place; it is given back when the block ends.
+            What waits for the place. The end of the block gives it back.
         """
         taken = False
 

@@ -1,43 +1,47 @@
-"""What is known of an execution: one record, and a state that carries only what it can have.
-
-    intended ──> sent ──> running ──> completed
-       │  ^       │ │        │  ^
-       │  └───────┘ │        v  │
-       v            v       lost ──> completed
-    not_started   unknown, not_started
-
-`sent` goes back to `intended` only where it is certain that no byte of the request arrived, and
-`lost` is left only if the guest has the result after all. Nothing leaves `completed`.
-"""
+"""What is known of an execution: one record, whose state holds only what that state can have."""
 
 from __future__ import annotations
 
+import base64
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
 StateName = Literal["intended", "sent", "running", "completed", "not_started", "unknown", "lost"]
 
-COMES_FROM: Final[Mapping[StateName, tuple[StateName, ...]]] = {
-    "intended": ("sent",),
-    "sent": ("intended",),
-    "running": ("sent", "lost", "running", "unknown"),
-    "completed": ("running", "lost"),
-    "not_started": ("intended", "sent"),
-    "unknown": ("sent",),
-    "lost": ("running",),
+GOES_TO: Final[Mapping[StateName, tuple[StateName, ...]]] = {
+    "intended": ("sent", "not_started"),
+    # Back to `intended` only if the request certainly had no effect.
+    "sent": ("running", "intended", "not_started", "unknown"),
+    # To itself when a result came that is contested: it is on disk, and not yet this execution's.
+    "running": ("running", "completed", "lost"),
+    "completed": (),
+    "not_started": (),
+    # A process took the starter for dead, and the starter got a pid after all.
+    "unknown": ("running",),
+    # A guest that denied the result, frozen for a backup, has the command after all.
+    "lost": ("running", "completed"),
 }
-"""The states that each state may follow; the journal refuses every other step."""
+"""The states that may follow each state. The journal refuses every other step.
+
+docs/architecture.md has the diagram, which a test makes from this table.
+"""
+
+COMES_FROM: Final[Mapping[StateName, tuple[StateName, ...]]] = {
+    state: tuple(before for before, after in GOES_TO.items() if state in after) for state in GOES_TO
+}
+"""The states that each state may follow."""
 
 
 @dataclass(frozen=True, slots=True)
 class Intended:
-    """On disk, not sent: nothing has run."""
+    """On disk and not sent: nothing has run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """The request to start it has gone out and its answer is not known: it may have run.
+    """The request to start it went out, and no reply came yet: it may have run.
 
     Attributes:
         sent_at: seconds since the epoch.
@@ -53,8 +57,8 @@ class Running:
     Attributes:
         sent_at: seconds since the epoch.
         pid: its process id.
-        received_at: when its result came to disk, seconds since the epoch, while a start is under
-            way that may turn out to have this pid; None before.
+        received_at: when its result was put on disk, seconds since the epoch, while that result
+            is contested: a pending start may be given the same pid. None if no result is here.
     """
 
     sent_at: float
@@ -63,7 +67,7 @@ class Running:
 
 
 LOCAL: Final = "local"
-"""The principal of this machine's own user: on stdio, and on a Unix socket."""
+"""The principal of this machine's own user, on stdio and on a Unix socket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +75,9 @@ class Stream:
     """One stream of a result.
 
     Attributes:
-        text: as it came, until it is prepared; then as it may be shown. May hold lone surrogates
-            before that.
+        text: as it came, perhaps with lone surrogates; once prepared, as it may be shown.
         truncated: whether the guest agent kept only the first part of it.
-        changes: what preparing it changed, by kind, with how often; None while it is as it came.
+        changes: how often preparing it changed what, by kind; None before it is prepared.
     """
 
     text: str
@@ -84,7 +87,7 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What a command wrote. It may be large, so it is read for as long as it is needed only."""
+    """What a command wrote. It may be large, so it is in memory only while it is needed."""
 
     stdout: Stream
     stderr: Stream
@@ -100,10 +103,10 @@ class Completed:
         pid: the process id in the guest.
         exit_code: None after an abnormal end (a signal, mostly).
         signal: the signal's number where HostUp gave one.
-        output_bytes: of both streams, as they are kept.
+        output_bytes: size of both streams, as they are kept.
         is_prepared: whether the output is as it may be shown.
-        dropped_at: when its output was removed to keep to the limits of the journal, seconds since
-            the epoch; None while it is there.
+        dropped_at: when retention removed the output, seconds since the epoch; None while it is
+            there.
     """
 
     sent_at: float
@@ -127,10 +130,10 @@ class Ended:
         kind: `not_started` (certainly did not run), `unknown` (may have run),
             `lost` (ran, and its result is gone).
         sent_at: when it was sent, seconds since the epoch; None if it never was.
-        ended_at: when that was found, seconds since the epoch.
+        ended_at: when that was found out, seconds since the epoch.
         pid: the process id, if it was started.
         code: stable code of the error that ended it.
-        message: that error's sentence.
+        message: one sentence on what happened.
         advice: what to do next.
     """
 
@@ -153,14 +156,14 @@ class Execution:
     Attributes:
         exec_id: our handle, unguessable.
         vps_id: HostUp's id of the VPS.
-        command: the judged text, without the prologue that stands before every command; empty
-            if it was started by somebody else.
-        policy: the label of the policy that let it through; empty likewise.
-        principal: who ordered it; nobody else is told of it.
+        command: the judged text, without the prologue that is sent before every command; empty
+            for a foreign command, which somebody else started.
+        policy: the label of the policy that allowed it; empty for a foreign command.
+        principal: who ordered it; nobody else learns of it.
         created_at: seconds since the epoch.
         owner: the process that drives it, or drove it last.
         lease_until: until when no other process may poll for it, seconds since the epoch.
-        read_at: when its end was first told to a caller, seconds since the epoch; None before.
+        read_at: when a caller was first told its end, seconds since the epoch; None before.
         state: what is known of it.
     """
 
@@ -190,14 +193,19 @@ Claim = Literal["new", "same_key", "repeat", "unclear"]
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """What an order to run a command came to.
+    """What became of an order to run a command.
 
     Attributes:
-        execution: the new record, or the one that stands in its place.
-        claim: `new`; `same_key`, for a key that was used for this command before; `repeat`, for the
-            same command that still runs, or whose end nobody was told; `unclear`, for the same
-            command, of which it is not known whether it ran.
+        execution: the new record, or the earlier one that answers the order.
+        claim: `new`; `same_key`: the key was used for this command before; `repeat`: the same
+            command still runs, or nobody was told its end; `unclear`: it is not known whether the
+            same command ran.
     """
 
     execution: Execution
     claim: Claim
+
+
+def new_exec_id() -> str:
+    """A new handle, which nobody can guess."""
+    return "exec_" + base64.b32encode(secrets.token_bytes(16)).decode().rstrip("=").lower()

@@ -1,4 +1,4 @@
-"""An execution as a row of the journal, and back."""
+"""Rows of the table as executions and outputs."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Final, cast
 
-from hostup_mcp.execution.database import Row
-from hostup_mcp.execution.records import (
+from hostup_mcp.execution.journal.records import (
     Completed,
     Ended,
     Execution,
@@ -19,6 +18,7 @@ from hostup_mcp.execution.records import (
     StateName,
     Stream,
 )
+from hostup_mcp.execution.journal.sqlite.database import Row
 
 COLUMNS: Final = (
     "exec_id, vps_id, command, policy, principal, created_at, owner, lease_until, read_at, state,"
@@ -35,7 +35,7 @@ OUTPUT_COLUMNS: Final = "stdout, stderr, stdout_truncated, stderr_truncated, cha
 RESULT_COLUMNS: Final = (
     "exit_code, signal, stdout, stderr, stdout_truncated, stderr_truncated, received_at"
 )
-"""What HostUp gives once."""
+"""The result, which HostUp returns only once."""
 
 _Fields = tuple[
     str, str, str, str, str, float, str, float, float | None, StateName, float | None,
@@ -91,5 +91,5 @@ def _stream(raw: bytes | None, truncated: int | None, changes: Mapping[str, int]
 
 
 def encoded(text: str) -> bytes:
-    """A text as it is stored: lone surrogates too."""
+    """A text as it is stored, with its lone surrogates."""
     return text.encode("utf-8", "surrogatepass")

@@ -1,27 +1,23 @@
-"""The table of executions: rows in, rows out, and the steps that the state machine has."""
+"""The table of executions: reads and writes its rows, and takes the steps of the state machine."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Final
 
-from hostup_mcp.execution.database import Database, RecordGone, Value
-from hostup_mcp.execution.records import COMES_FROM, Execution, Sent, StateName
-from hostup_mcp.execution.rows import COLUMNS, RESULT_COLUMNS, execution
-
-GONE_FOR_GOOD: Final = ("pid_reused", "vps_rebooted")
-"""Why a lost result cannot turn up: what its pid gives is another command's."""
-
-GIVEN_UP: Final = "given_up"
-"""Why a result counts as lost that nobody came for: the guest may have it still."""
+from hostup_mcp.execution.journal.errors import RecordGone
+from hostup_mcp.execution.journal.losses import GONE_FOR_GOOD, PID_REUSED
+from hostup_mcp.execution.journal.records import COMES_FROM, Execution, Sent, StateName
+from hostup_mcp.execution.journal.sqlite.database import Database, Value
+from hostup_mcp.execution.journal.sqlite.rows import COLUMNS, RESULT_COLUMNS, execution
 
 _CODES: Final = ", ".join(f"'{code}'" for code in GONE_FOR_GOOD)
 NOT_GONE: Final = f"ifnull(error_code, '') NOT IN ({_CODES})"
-"""The condition for a row whose result may still turn up."""
+"""The condition for a row whose result may still come."""
 
 
 class Table:
-    """The table in one database; what writes stands inside a transaction of its caller.
+    """The table in one database. Writes need a transaction of the caller's around them.
 
     Every method raises `JournalError` when the disk refuses.
     """
@@ -41,11 +37,11 @@ class Table:
         """Add a row for a new execution.
 
         Args:
-            record: what it holds, but for its state.
-            state: where its life begins.
+            record: what the row holds, but for the state.
+            state: its first state.
             key: the caller's idempotency key; None for none.
-            sent_at: seconds since the epoch, for one that was sent.
-            pid: for one that runs.
+            sent_at: when it was sent, seconds since the epoch; None if it was not.
+            pid: its process id, if it runs.
         """
         self._db.execute(
             "INSERT INTO executions (exec_id, vps_id, command, policy, principal, created_at,"
@@ -58,7 +54,7 @@ class Table:
         )  # fmt: skip
 
     def step(self, record: Execution, state: StateName, columns: Mapping[str, Value]) -> bool:
-        """One step of the state machine; False if the row is not where that step begins."""
+        """Take a step of the state machine; False if the row's state does not allow it."""
         names = ", ".join(f"{name} = ?" for name in ("state", *columns))
         before = COMES_FROM[state]
         changed = self._db.execute(
@@ -68,19 +64,16 @@ class Table:
         )
         return changed > 0
 
-    def take_over_pid(
-        self, record: Execution, pid: int, now: float, why: tuple[str, str, str]
-    ) -> None:
-        """Close older executions that stand under a pid which this one was given.
+    def take_over_pid(self, record: Execution, pid: int, now: float) -> None:
+        """End older executions that have the pid which this one was given, as `pid_reused`.
 
-        What came for that pid since this one was sent is its result. A result that was there before
-        is the older one's.
+        A result that came for the pid since this one was sent becomes this one's. A result that
+        came before stays the older one's.
 
         Args:
             record: the one that has the pid now, as it was when it was sent.
             pid: the process id.
             now: seconds since the epoch.
-            why: code, message and advice for the older ones.
         """
         state = record.state
         sent_at = state.sent_at if isinstance(state, Sent) else now
@@ -95,12 +88,12 @@ class Table:
             f" (SELECT 1 FROM executions WHERE {older} AND received_at IS NOT NULL)",
             (*which, record.exec_id, *which),
         )
-        # One that was lost before is closed for good too.
+        # An older one that was lost already is final now too.
         self._db.execute(
             "UPDATE executions SET state = 'lost', finished_at = ?, error_code = ?,"  # noqa: S608
             " error_message = ?, error_advice = ?, received_at = NULL, stdout = NULL,"
             f" stderr = NULL WHERE {older}",
-            (now, *why, *which),
+            (now, *PID_REUSED, *which),
         )
 
     def get(self, exec_id: str) -> Execution | None:
@@ -108,7 +101,7 @@ class Table:
         return self.select("exec_id = ?", exec_id)
 
     def reread(self, record: Execution) -> Execution:
-        """The same execution as it is on disk now. Raises `RecordGone`."""
+        """The same execution as it is stored now. Raises `RecordGone`."""
         found = self.get(record.exec_id)
         if found is None:
             raise RecordGone(self._db.path)

@@ -1,4 +1,4 @@
-"""The journal looked at from outside: whether a server could use it. Nothing in it is changed."""
+"""Whether a server could use the journal in a file. Nothing in it is changed."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from hostup_mcp.execution.database import VERSION, JournalError
+from hostup_mcp.execution.journal.errors import JournalError
+from hostup_mcp.execution.journal.sqlite.schema import VERSION
 
 _BUSY_SECONDS: Final = 2.0
-# How many steps of SQLite's machine pass between two looks at the clock.
+# How many steps of SQLite's machine pass between two checks of the deadline.
 _STEPS: Final = 10_000
 
 
@@ -23,10 +24,10 @@ class JournalState:
     """What was found.
 
     Attributes:
-        size_bytes: of the file and its log; 0 where there is no journal yet.
+        size_bytes: size of the file and its log; 0 if there is no journal yet.
         unfinished: how many executions are not over.
-        mode: the file's permission bits; None where there is no journal yet.
-        was_checked: whether all of it was read for damage; false where that took too long.
+        mode: the file's permission bits; None if there is no journal yet.
+        was_checked: whether all of it was read for damage; false if that took too long.
     """
 
     size_bytes: int = 0
@@ -36,11 +37,11 @@ class JournalState:
 
 
 def inspect(path: Path, seconds: float) -> JournalState:
-    """Look at a journal, or at the place where there will be one.
+    """Inspect a journal, or the place where it will be made.
 
     Args:
         path: the file.
-        seconds: for how long it is read for damage.
+        seconds: the time to read it for damage.
 
     Raises:
         JournalError: a server could not use it, or it is damaged.
@@ -62,7 +63,7 @@ def inspect(path: Path, seconds: float) -> JournalState:
 
 
 def _write_beside(path: Path) -> None:
-    """Write a file without a name into its folder, or the one that this would be made in."""
+    """Write a nameless file into its folder, or into the folder that it would be made in."""
     folder = path.parent
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
@@ -76,7 +77,7 @@ def _write_beside(path: Path) -> None:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    # Unlike an ordinary connection this makes no file.
+    # Unlike an ordinary connection, this makes no file.
     address = f"file:{quote(str(path.absolute()))}?mode=rw"
     return sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
 
@@ -85,11 +86,11 @@ def _unfinished(connection: sqlite3.Connection, path: Path) -> int:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > VERSION:
         raise JournalError(path, f"it was written by a newer version (format {version})")
-    # Fails where the file is for reading only, or another process does not let go of it.
+    # Fails if the file is read-only, or another process keeps it locked.
     connection.execute("BEGIN IMMEDIATE")
     connection.execute("ROLLBACK")
     if version == 0:
-        return 0  # a file without tables, which the first start makes
+        return 0  # a file without tables; the first start makes them
     query = "SELECT count(*) FROM executions WHERE state IN ('intended', 'sent', 'running')"
     (count,) = connection.execute(query).fetchone()
     return int(count)

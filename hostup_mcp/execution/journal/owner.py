@@ -1,4 +1,4 @@
-"""Which process drives an execution, and whether that process is still there."""
+"""Which process drives an execution, and whether that process still runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from hostup_mcp.execution.records import Execution
+from hostup_mcp.execution.journal.records import Execution
 
 
 def current_owner() -> str:
@@ -20,18 +20,18 @@ def current_owner() -> str:
     return f"{pid}:{_start_time(pid)}:{_place()}"
 
 
-def has_gone(execution: Execution, now: float) -> bool:
-    """Whether the process that drives an execution is there no more.
+def has_gone(execution: Execution, me: str, now: float) -> bool:
+    """Whether the process that drives an execution has ended.
 
-    Of a process in another container nothing can be seen here, so it counts as there until its
-    lease is out.
+    A process in another container cannot be seen, so it counts as alive until its lease ends.
 
     Args:
         execution: whose owner is looked for.
+        me: this process, as `current_owner` names it.
         now: seconds since the epoch.
     """
     owner = execution.owner
-    if owner == current_owner():
+    if owner == me:
         return False
     boot, _, namespace = _parts(owner)[2].partition("/")
     our_boot, _, our_namespace = _place().partition("/")
@@ -42,18 +42,19 @@ def has_gone(execution: Execution, now: float) -> bool:
     return not is_alive(owner)
 
 
-def is_ours_to_take(execution: Execution, now: float) -> bool:
-    """Whether this process drives an execution already, or none does any more.
+def is_ours_to_take(execution: Execution, me: str, now: float) -> bool:
+    """Whether this process drives an execution, or no living process does.
 
     Args:
         execution: whose owner is looked for.
+        me: this process, as `current_owner` names it.
         now: seconds since the epoch.
     """
-    return execution.owner == current_owner() or has_gone(execution, now)
+    return execution.owner == me or has_gone(execution, me, now)
 
 
 def is_alive(owner: str) -> bool:
-    """Whether a process of this place still runs; true where that cannot be told."""
+    """Whether a process on this machine still runs; true where the system does not tell."""
     pid_text, start, _ = _parts(owner)
     if not pid_text.isdigit():
         return False
@@ -78,7 +79,7 @@ def _parts(owner: str) -> tuple[str, str, str]:
 
 @cache
 def _place() -> str:
-    """The boot and the pid namespace, with a slash between; empty parts where they are not told."""
+    """The boot and the pid namespace, with a slash between; a part is empty if it is not told."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
     except (OSError, UnicodeDecodeError):
