@@ -16,7 +16,7 @@ import trustme
 from pydantic import SecretStr
 
 from hostup_mcp.http_settings import HttpSettings
-from hostup_mcp.sandbox.serving import Sandbox
+from hostup_mcp.sandbox.api_server import Sandbox
 from hostup_mcp.transports.errors import ServeError
 from hostup_mcp.transports.listener import require_consent, tls_context
 from tests.transports.http_process import TOKEN, HttpServer, read_all, refusal, request

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from hostup_mcp.sandbox.serving import WEB, Sandbox
+from hostup_mcp.sandbox.api_server import Sandbox
+from hostup_mcp.sandbox.machines import WEB
 from hostup_mcp.transports.stdin_lines import LONGEST
 from tests.stdio_client import RawClient, environment
 
