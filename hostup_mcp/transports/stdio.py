@@ -20,7 +20,7 @@ from hostup_mcp.execution.journal import Journal
 from hostup_mcp.execution.runner import Runner
 from hostup_mcp.policy.policies import Policies
 from hostup_mcp.transports.errors import StdoutFailed
-from hostup_mcp.transports.serving import opened, serving
+from hostup_mcp.transports.server_parts import open_journal, start_server_parts
 from hostup_mcp.transports.stdio_streams import stdio_streams
 
 # A server ends within 3 s of a signal. The runner first gives requests to HostUp 1.5 s to end.
@@ -40,7 +40,7 @@ def serve_stdio(settings: Settings, policies: Policies) -> None:
         StdoutFailed: answers cannot be written, and not because the client has left.
     """
     failure: StdoutFailed | None = None
-    with opened(settings, policies) as journal:
+    with open_journal(settings, policies) as journal:
         try:
             anyio.run(_serve, settings, policies, journal)
         except* (BrokenPipeError, anyio.BrokenResourceError):
@@ -53,15 +53,15 @@ def serve_stdio(settings: Settings, policies: Policies) -> None:
 
 
 async def _serve(settings: Settings, policies: Policies, journal: Journal) -> None:
-    async with serving(settings, policies, journal) as served:
-        server = served.server
+    async with start_server_parts(settings, policies, journal) as parts:
+        server = parts.server
         if sys.platform != "win32":
             calls = _CallsInProgress()
             server.middleware.append(calls)
-            served.tasks.start_soon(_stop_on_signal, served.runner, calls, journal)
+            parts.tasks.start_soon(_stop_on_signal, parts.runner, calls, journal)
         with (
             _exit_timer() as timer,
-            stdio_streams(timer.start, served.receipts) as (stdin, stdout),
+            stdio_streams(timer.start, parts.receipts) as (stdin, stdout),
         ):
             async with stdio_server(stdin, stdout) as (receive, send):
                 await server.run(receive, send, server.create_initialization_options())
