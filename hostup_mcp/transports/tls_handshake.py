@@ -27,7 +27,7 @@ class _Handshake(asyncio.Protocol):
     after: ClassVar[type[BoundedConnection]]
     tls: ClassVar[ssl.SSLContext]
 
-    def __init__(self, server_state: ServerState, **more: Any) -> None:
+    def __init__(self, server_state: ServerState, **more: Any) -> None:  # noqa: ANN401 - uvicorn's
         """The handshake of one connection; the arguments are uvicorn's."""
         self._inner = self.after(server_state=server_state, **more)
         self._connections = cast("set[asyncio.Protocol]", server_state.connections)
