@@ -381,7 +381,7 @@ def demo(guest: Literal["auto", "local", "qga"]) -> None:
 )
 def sandbox(guest: Literal["auto", "local", "qga"], port: int, rate_limit: int) -> None:
     """Serve a HostUp-shaped API on loopback, for trying things out and for tests."""
-    from hostup_mcp.sandbox.serving import run_sandbox
+    from hostup_mcp.sandbox.api_server import run_sandbox
 
     run_sandbox(guest, port=port, rate_limit=rate_limit)
 

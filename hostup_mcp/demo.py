@@ -18,9 +18,9 @@ import platformdirs
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
-from hostup_mcp.sandbox import lingering
-from hostup_mcp.sandbox.lingering import Lingering
-from hostup_mcp.sandbox.serving import GuestKind, SandboxError
+from hostup_mcp.sandbox import detached
+from hostup_mcp.sandbox.detached import DetachedSandbox
+from hostup_mcp.sandbox.machines import GuestKind, SandboxError
 
 if sys.platform != "win32":
     import fcntl
@@ -93,9 +93,9 @@ def _locked(file: TextIO) -> bool:
     return True
 
 
-def _sandbox(kind: GuestKind, folder: Path) -> Lingering:
+def _sandbox(kind: GuestKind, folder: Path) -> DetachedSandbox:
     """The sandbox of a demo that was cut off, if its command may still be there; or a new one."""
-    found = lingering.find(folder)
+    found = detached.find(folder)
     if found is not None and (folder / _CUT_OFF).exists():
         _say("0. An earlier demo was cut off. Its sandbox still runs, and so did its command.")
         return found
@@ -103,11 +103,11 @@ def _sandbox(kind: GuestKind, folder: Path) -> Lingering:
         found.stop()
     for name in (_CUT_OFF, "journal.sqlite3", "journal.sqlite3-wal", "journal.sqlite3-shm"):
         (folder / name).unlink(missing_ok=True)
-    return lingering.start(kind, folder)
+    return detached.start(kind, folder)
 
 
 class _Demo:
-    def __init__(self, sandbox: Lingering, folder: Path, errlog: TextIO) -> None:
+    def __init__(self, sandbox: DetachedSandbox, folder: Path, errlog: TextIO) -> None:
         self._sandbox = sandbox
         self._folder = folder
         self._errlog = errlog

@@ -13,9 +13,10 @@ import pytest
 
 from hostup_mcp.execution.journal.sqlite.store import SqliteStore
 from hostup_mcp.hostup.origin import is_loopback
+from hostup_mcp.sandbox.api_server import Sandbox
 from hostup_mcp.sandbox.guests import LocalGuest
+from hostup_mcp.sandbox.machines import fleet
 from hostup_mcp.sandbox.qga import QgaGuest, find_qemu_ga
-from hostup_mcp.sandbox.serving import Sandbox, fleet
 from tests.runner_harness import acting
 from tests.scripted_api import ScriptedApi
 

@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from hostup_mcp import demo
-from hostup_mcp.sandbox import lingering
+from hostup_mcp.sandbox import detached
+from hostup_mcp.sandbox.api_server import Sandbox
+from hostup_mcp.sandbox.detached import DetachedSandbox
 from hostup_mcp.sandbox.guests import AbsentGuest
-from hostup_mcp.sandbox.lingering import Lingering
-from hostup_mcp.sandbox.serving import Sandbox, fleet
+from hostup_mcp.sandbox.machines import fleet
 from tests.stdio_client import RawClient, environment
 
 
@@ -141,7 +142,7 @@ def test_the_sandbox_tells_how_to_use_it_and_what_it_does(number: signal.Signals
     assert re.search(r"export HOSTUP_API_KEY=sandbox_\S+\n", shown)
 
 
-class Standing(Lingering):
+class Standing(DetachedSandbox):
     """A sandbox in this process, which a demo need not stop."""
 
     def stop(self) -> None:
@@ -155,11 +156,11 @@ def test_the_demo_fails_when_a_step_fails(
     dead = AbsentGuest("VM is not running", vm_running=False)
     with Sandbox(fleet(dead)) as sandbox:
 
-        def standing(*_: object) -> Lingering:
+        def standing(*_: object) -> DetachedSandbox:
             url, key = sandbox.base_url, sandbox.api_key
             return Standing(pid=0, base_url=url, api_key=key, description="A dead one.")
 
-        monkeypatch.setattr(lingering, "start", standing)
+        monkeypatch.setattr(detached, "start", standing)
         assert demo.run_demo("local") == 1
     out, err = capsys.readouterr()
     assert "vps_off: The VPS is off." in out

@@ -26,7 +26,7 @@ from hostup_mcp.client_config import (
     snippet,
 )
 from hostup_mcp.clients import CLIENTS as WAITING
-from hostup_mcp.sandbox.serving import Sandbox
+from hostup_mcp.sandbox.api_server import Sandbox
 from tests.stdio_client import connect_with, facts
 
 KEY = "hk_live_0123456789abcdef"

@@ -32,8 +32,9 @@ from hostup_mcp.hostup.client import HostUpClient
 from hostup_mcp.hostup.http import HttpTransport, Timeouts
 from hostup_mcp.hostup.models import OperatingSystem
 from hostup_mcp.sandbox.api import SandboxVps
+from hostup_mcp.sandbox.api_server import Sandbox
 from hostup_mcp.sandbox.guests import AbsentGuest, Exit, Guest, LocalGuest, UnknownPid
-from hostup_mcp.sandbox.serving import DB, MAIL, WEB, Sandbox, fleet
+from hostup_mcp.sandbox.machines import DB, MAIL, WEB, fleet
 from tests.scripted_api import Answer, Received, Script, ScriptedApi, json_answer, problem
 
 KEY = "hk_live_0123456789abcdef"

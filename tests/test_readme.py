@@ -15,7 +15,7 @@ import pytest
 
 from hostup_mcp.config import load, load_policies
 from hostup_mcp.http_settings import HttpSettings
-from hostup_mcp.sandbox.serving import Sandbox
+from hostup_mcp.sandbox.api_server import Sandbox
 from tests.everything import ALL
 from tests.stdio_client import facts
 from tests.transports.http_process import HttpServer

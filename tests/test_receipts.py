@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from hostup_mcp.receipts import Receipts
-from hostup_mcp.sandbox.serving import WEB, Sandbox
+from hostup_mcp.sandbox.api_server import Sandbox
+from hostup_mcp.sandbox.machines import WEB
 from tests.failing_guest import half_broken_fleet
 from tests.stdio_client import RawClient, environment
 

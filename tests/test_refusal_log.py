@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from hostup_mcp.execution.journal import Journal
+from hostup_mcp.execution.journal.sqlite.store import SqliteStore
 from hostup_mcp.refusal_log import RefusalLog
 from hostup_mcp.service import Caller, CallLimits, ToolService
 from tests.runner_harness import POLICIES, client_of, running
@@ -55,7 +55,7 @@ def test_the_rate_is_bounded_for_each_principal(caplog: pytest.LogCaptureFixture
 
 
 async def test_every_refusal_of_a_call_leaves_one(
-    scripted: ScriptedApi, journal: Journal, caplog: pytest.LogCaptureFixture
+    scripted: ScriptedApi, journal: SqliteStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def send(*_: object) -> None:
         pass

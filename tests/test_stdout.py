@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from hostup_mcp.sandbox.serving import DB, MAIL, WEB, Sandbox
+from hostup_mcp.sandbox.api_server import Sandbox
+from hostup_mcp.sandbox.machines import DB, MAIL, WEB
 from tests.failing_guest import half_broken_fleet
 from tests.scripted_api import Answer, Received, ScriptedApi, json_answer
 from tests.stdio_client import RawClient, environment

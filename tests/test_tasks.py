@@ -14,7 +14,8 @@ import pytest
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
-from hostup_mcp.sandbox.serving import DB, MAIL, WEB, Sandbox
+from hostup_mcp.sandbox.api_server import Sandbox
+from hostup_mcp.sandbox.machines import DB, MAIL, WEB
 from tests.failing_guest import half_broken_fleet
 from tests.scripted_api import Answer, Received, ScriptedApi, json_answer, problem
 from tests.stdio_client import LEGACY, MODERN, RawClient, environment, facts

@@ -13,7 +13,8 @@ from mcp import MCPError
 
 from hostup_mcp.policy.policies import Policies, PolicyData
 from hostup_mcp.policy.preset import PresetName
-from hostup_mcp.sandbox.serving import WEB, Sandbox
+from hostup_mcp.sandbox.api_server import Sandbox
+from hostup_mcp.sandbox.machines import WEB
 from hostup_mcp.server import instructions
 from tests.stdio_client import LEGACY, MODERN, RawClient, connect, environment, text
 

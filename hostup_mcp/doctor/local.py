@@ -18,7 +18,8 @@ from hostup_mcp.policy.lint import lint
 from hostup_mcp.policy.policies import Policies
 from hostup_mcp.sections import is_absent, read_file, shown_path
 from hostup_mcp.transports.errors import ServeError
-from hostup_mcp.transports.listener import is_exposed, require_consent, tls_context
+from hostup_mcp.transports.remote_access import check_remote_access, is_exposed
+from hostup_mcp.transports.tls_certificate import tls_context
 from hostup_mcp.transports.tokens import read_tokens, token_path
 
 _SECONDS: Final = 10.0
@@ -127,7 +128,7 @@ def _http_tls(http: HttpSettings) -> Check:
 
 def _remote_access(http: HttpSettings) -> Check:
     try:
-        require_consent(http)
+        check_remote_access(http)
     except ServeError as error:
         return Check.of("remote_access", error)
     return Check("remote_access", "ok", f"Other machines can reach {http.host}, as is asked for.")

@@ -15,7 +15,7 @@ from mcp.shared.exceptions import MCPError
 
 from hostup_mcp import answers, tasks
 from hostup_mcp.progress import reporting
-from hostup_mcp.sandbox.serving import DB, WEB
+from hostup_mcp.sandbox.machines import DB, WEB
 from hostup_mcp.service import Answer, Caller, ToolService
 
 _ADDRESS: Final = {

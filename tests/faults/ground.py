@@ -21,9 +21,9 @@ from mcp.client.stdio import stdio_client
 
 from hostup_mcp.hostup.models import OperatingSystem, Vps
 from hostup_mcp.sandbox.api import SandboxVps
+from hostup_mcp.sandbox.api_server import Sandbox
 from hostup_mcp.sandbox.guests import AbsentGuest, Availability, Exit, Guest
 from hostup_mcp.sandbox.qga import QgaGuest, find_qemu_ga
-from hostup_mcp.sandbox.serving import Sandbox
 from tests.conftest import missing
 from tests.faults.proxy import Proxy
 from tests.stdio_client import environment, text

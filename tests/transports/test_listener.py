@@ -16,9 +16,10 @@ import trustme
 from pydantic import SecretStr
 
 from hostup_mcp.http_settings import HttpSettings
-from hostup_mcp.sandbox.serving import Sandbox
+from hostup_mcp.sandbox.api_server import Sandbox
 from hostup_mcp.transports.errors import ServeError
-from hostup_mcp.transports.listener import require_consent, tls_context
+from hostup_mcp.transports.remote_access import check_remote_access
+from hostup_mcp.transports.tls_certificate import tls_context
 from tests.transports.http_process import TOKEN, HttpServer, read_all, refusal, request
 
 SWITCH = "--i-understand-remote-access"
@@ -46,11 +47,11 @@ def test_one_of_it_missing_is_enough_to_refuse(host: str, left_out: str) -> None
         "switch": {"i_understand_remote_access": True},
     }
     chosen = {key: value for part in given.values() for key, value in part.items()}
-    require_consent(HttpSettings(host=host, **chosen))
+    check_remote_access(HttpSettings(host=host, **chosen))
     for key in given[left_out]:
         del chosen[key]
     with pytest.raises(ServeError) as refused:
-        require_consent(HttpSettings(host=host, **chosen))
+        check_remote_access(HttpSettings(host=host, **chosen))
     missing = refused.value.advice.rpartition("or also give: ")[2]
     assert missing.count(",") == 0
     assert left_out.replace("switch", SWITCH) in missing

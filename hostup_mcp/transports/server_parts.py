@@ -1,4 +1,4 @@
-"""What every transport serves: one journal, one client of HostUp's and one runner per process."""
+"""The parts of a server, made from the settings: one journal, one HostUp client and one runner."""
 
 from __future__ import annotations
 
@@ -28,39 +28,33 @@ from hostup_mcp.receipts import Receipts
 from hostup_mcp.refusal_log import RefusalLog
 from hostup_mcp.server import build
 from hostup_mcp.service import CallLimits, ToolService
-from hostup_mcp.transports.contact import ContactPacer
+from hostup_mcp.transports.last_reply import ReplyTimePacer
 
 _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class ServerParts:
     """The parts that a transport works with.
 
     Attributes:
-        server: the MCP server; a session of any transport may run on it.
+        server: the MCP server; sessions of every transport can run on it.
         runner: drives executions, in `tasks`.
-        journal: where they are kept.
-        contact: knows when HostUp answered last.
-        receipts: is told what went out.
-        tasks: ends with the transport.
+        pacer: knows when HostUp last replied.
+        receipts: told what went out.
+        tasks: cancelled when the transport ends.
     """
 
     server: Server[Any]
     runner: Runner
-    journal: Journal
-    contact: ContactPacer
+    pacer: ReplyTimePacer
     receipts: Receipts
     tasks: TaskGroup
 
 
 @contextmanager
-def opened(settings: Settings, policies: Policies) -> Generator[Journal]:
-    """Logging set up, what an operator must know said, and the journal open.
-
-    Args:
-        settings: the settings.
-        policies: the policies.
+def open_journal(settings: Settings, policies: Policies) -> Generator[Journal]:
+    """Set up logging, warn the operator, and keep the journal open while the block runs.
 
     Raises:
         JournalError: the state folder cannot be used.
@@ -70,9 +64,9 @@ def opened(settings: Settings, policies: Policies) -> Generator[Journal]:
     logs.hide(proxies.secrets())
     if key is None:
         why = settings.hostup.key_fault or "no API key."
-        _logger.warning("%s The tools are listed, and every call will say so.", why)
+        _logger.warning("%s The tools are listed, but every call fails and says so.", why)
     if policies.is_unrestricted_somewhere:
-        # Said at every log level.
+        # Logged at every log level.
         _logger.critical("policy unrestricted: any command that parses is sent, as root")
     store = SqliteStore(settings.state.path / "journal.sqlite3")
     try:
@@ -82,19 +76,19 @@ def opened(settings: Settings, policies: Policies) -> Generator[Journal]:
 
 
 @asynccontextmanager
-async def serving(
+async def start_server_parts(
     settings: Settings, policies: Policies, journal: Journal
-) -> AsyncGenerator[Served]:
-    """The server and what it works with, until the block ends.
+) -> AsyncGenerator[ServerParts]:
+    """Make the parts, and stop them when the block ends.
 
-    What runs on HostUp's side then goes on, and stands in the journal as running.
+    Commands that still run then run on, and the journal keeps them as running.
     """
     execution, key = settings.execution, settings.hostup.api_key
-    contact = ContactPacer(
+    pacer = ReplyTimePacer(
         rate=execution.requests_per_second, longest=execution.retry_after_longest_seconds
     )
     http = HttpTransport(settings.hostup.base_url, _timeouts(settings))
-    client = HostUpClient(http, key, contact, settings.hostup.key_fault)
+    client = HostUpClient(http, key, pacer, settings.hostup.key_fault)
     limits = CallLimits(
         settings.output.window_bytes,
         settings.server.client_timeout_seconds,
@@ -110,7 +104,7 @@ async def serving(
         if key is not None:
             tasks.start_soon(runner.recover)
         try:
-            yield Served(server, runner, journal, contact, receipts, tasks)
+            yield ServerParts(server, runner, pacer, receipts, tasks)
         finally:
             await runner.aclose()
         tasks.cancel_scope.cancel()

@@ -1,7 +1,7 @@
-"""A sandbox in a process of its own, which outlives whoever started it until nobody needs it.
+"""A sandbox in a detached process, which outlives the process that started it.
 
-So a demo that is cut off finds its VPSs, and the commands in them, when it is started again.
-`python -m hostup_mcp.sandbox.lingering KIND FOLDER` serves one; `start` and `find` are for others.
+A demo that was interrupted finds its VPSs and their commands again when it is restarted. It calls
+`start` and `find`; the detached process is `python -m hostup_mcp.sandbox.detached KIND FOLDER`.
 """
 
 from __future__ import annotations
@@ -20,14 +20,8 @@ from typing import Final, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from hostup_mcp.sandbox.serving import (
-    GuestKind,
-    Sandbox,
-    SandboxError,
-    describe,
-    fleet,
-    make_guest,
-)
+from hostup_mcp.sandbox.api_server import Sandbox
+from hostup_mcp.sandbox.machines import GuestKind, SandboxError, describe, fleet, make_guest
 
 _FILE: Final = "sandbox.json"
 _IDLE_SECONDS: Final = 120.0
@@ -35,14 +29,14 @@ _START_SECONDS: Final = 20.0
 _LOOK_SECONDS: Final = 0.05
 
 
-class Lingering(BaseModel):
-    """A running sandbox.
+class DetachedSandbox(BaseModel):
+    """A sandbox that runs in a detached process.
 
     Attributes:
-        pid: its process.
-        base_url: where it answers.
-        api_key: its key, with all scopes.
-        description: what it is and what its commands can do.
+        pid: the process.
+        base_url: the origin of its API.
+        api_key: a key with all scopes.
+        description: see `machines.describe`.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -53,17 +47,17 @@ class Lingering(BaseModel):
     description: str
 
     def stop(self) -> None:
-        """End it, and what runs in it."""
+        """End it, and the commands that run in it."""
         try:
             os.kill(self.pid, signal.SIGTERM)
         except ProcessLookupError:
             return
 
 
-def find(folder: Path) -> Lingering | None:
-    """The sandbox that was started for this folder, if it still answers."""
+def find(folder: Path) -> DetachedSandbox | None:
+    """The sandbox of this folder, if it still answers."""
     try:
-        found = Lingering.model_validate_json((folder / _FILE).read_bytes())
+        found = DetachedSandbox.model_validate_json((folder / _FILE).read_bytes())
     except (OSError, ValidationError):
         return None
     request = urllib.request.Request(  # noqa: S310 - an address on this machine, from our own file
@@ -76,18 +70,18 @@ def find(folder: Path) -> Lingering | None:
         return None
 
 
-def start(kind: GuestKind, folder: Path) -> Lingering:
+def start(kind: GuestKind, folder: Path) -> DetachedSandbox:
     """Start a sandbox for a folder, and wait until it answers.
 
     Raises:
-        SandboxError: it does not come up; the text says why.
+        SandboxError: it does not answer in 20 s, or ends before; the text says why.
     """
     file = folder / _FILE
     file.unlink(missing_ok=True)
     log = folder / "sandbox.log"
     with log.open("wb") as errors:
         process = subprocess.Popen(  # noqa: S603 - ourselves
-            [sys.executable, "-m", "hostup_mcp.sandbox.lingering", kind, str(folder)],
+            [sys.executable, "-m", "hostup_mcp.sandbox.detached", kind, str(folder)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=errors,
@@ -105,18 +99,18 @@ def start(kind: GuestKind, folder: Path) -> Lingering:
 
 
 def main(kind: GuestKind, folder: Path) -> None:
-    """Serve until SIGTERM, or until no request has come for two minutes."""
+    """Serve until SIGTERM, or until two minutes have passed without a request."""
     signal.signal(signal.SIGTERM, _end)
     try:
         guest = make_guest(kind)
         with Sandbox(fleet(guest)) as sandbox:
-            known = Lingering(
+            running = DetachedSandbox(
                 pid=os.getpid(),
                 base_url=sandbox.base_url,
                 api_key=sandbox.api_key,
                 description=describe(guest),
             )
-            _write(folder / _FILE, known)
+            _write(folder / _FILE, running)
             while sandbox.idle_seconds < _IDLE_SECONDS:
                 time.sleep(1)
     except SandboxError as error:
@@ -127,11 +121,11 @@ def main(kind: GuestKind, folder: Path) -> None:
         (folder / _FILE).unlink(missing_ok=True)
 
 
-def _write(path: Path, known: Lingering) -> None:
-    """Whole or not at all, and for this user only: it has a key."""
+def _write(path: Path, running: DetachedSandbox) -> None:
+    """Write the file in one step, and readable by this user only: it holds a key."""
     new = path.with_suffix(".new")
     new.touch(mode=0o600)
-    new.write_text(json.dumps(known.model_dump()))
+    new.write_text(json.dumps(running.model_dump()))
     new.replace(path)
 
 
