@@ -46,7 +46,7 @@ from hostup_mcp.policy.judge import ApprovedCommand
 from hostup_mcp.policy.policies import Policies, PolicyData
 from hostup_mcp.sandbox.api import READ, WRITE, SandboxApi, SandboxVps
 from hostup_mcp.sandbox.guests import LocalGuest
-from hostup_mcp.service import Answer, Caller, CallLimits, ToolService
+from hostup_mcp.server.service import Answer, Caller, CallLimits, ToolService
 
 KEY: Final = "benchmark_key_0123456789"
 # The window of the sandbox's rate limit.

@@ -29,7 +29,7 @@ from hostup_mcp.hostup.http import HttpTransport, Timeouts
 from hostup_mcp.hostup.pacer import Pacer
 from hostup_mcp.policy.judge import ApprovedCommand
 from hostup_mcp.policy.policies import Policies, PolicyData
-from hostup_mcp.service import Caller, CallLimits, ToolService
+from hostup_mcp.server.service import Caller, CallLimits, ToolService
 from tests.scripted_api import Answer, Received, ScriptedApi, json_answer
 
 VPS = "vps_1"

@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 
 from hostup_mcp.execution.journal.sqlite.store import SqliteStore
-from hostup_mcp.service import CallLimits, ToolService
+from hostup_mcp.server.service import CallLimits, ToolService
 from tests.runner_harness import GOES_ON, POLICIES, client_of, flow, running, starts, tools
 from tests.scripted_api import Answer, ScriptedApi, json_answer
 from tests.stdio_client import facts, text

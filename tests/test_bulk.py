@@ -33,7 +33,7 @@ from hostup_mcp.hostup.pacer import Pacer
 from hostup_mcp.policy.policies import Policies, PolicyData
 from hostup_mcp.sandbox.api import READ, WRITE, SandboxApi, SandboxVps
 from hostup_mcp.sandbox.guests import Exit, LocalGuest
-from hostup_mcp.service import Caller, CallLimits, ToolService
+from hostup_mcp.server.service import Caller, CallLimits, ToolService
 from tests.stdio_client import facts
 
 KEY = "some_key_123"

@@ -14,7 +14,7 @@ from typing import Any
 import click
 import pytest
 
-from hostup_mcp.check import (
+from hostup_mcp.cli.check import (
     check_batch,
     check_expectations,
     check_one,
@@ -24,8 +24,8 @@ from hostup_mcp.check import (
     report,
 )
 from hostup_mcp.policy.describe import full
-from hostup_mcp.policy.emit import PROLOGUE
 from hostup_mcp.policy.policies import Policies, PolicyData
+from hostup_mcp.policy.shell.emit import PROLOGUE
 from tests.runner_harness import POLICY
 
 CONFIG = """
@@ -401,7 +401,7 @@ def test_the_policy_commands(config: str, tmp_path: Path) -> None:
 
 def test_check_needs_no_key_and_neither_mcp_nor_httpx() -> None:
     script = (
-        "import sys; from hostup_mcp.cli import main\n"
+        "import sys; from hostup_mcp.cli.main import main\n"
         "try: main(['check', '--json', 'df'])\n"
         "except SystemExit as end: assert end.code == 0\n"
         "heavy = {'mcp', 'mcp_types', 'httpx', 'starlette', 'uvicorn', 'anyio'}\n"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from hostup_mcp import demo
+from hostup_mcp.cli import demo
 from hostup_mcp.sandbox import detached
 from hostup_mcp.sandbox.api_server import Sandbox
 from hostup_mcp.sandbox.detached import DetachedSandbox
@@ -36,7 +36,7 @@ def run(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
 
 def test_help_names_every_command_and_imports_nothing_heavy() -> None:
     script = (
-        "import sys; from hostup_mcp.cli import main\n"
+        "import sys; from hostup_mcp.cli.main import main\n"
         "try: main(['--help'])\n"
         "except SystemExit as end: assert end.code == 0\n"
         "heavy = {'mcp', 'mcp_types', 'pydantic', 'httpx', 'starlette', 'uvicorn'}\n"

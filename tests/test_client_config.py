@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import pytest
 
-from hostup_mcp.client_config import (
+from hostup_mcp.cli.client_config import (
     CLIENTS,
     DEFAULT_URL,
     Server,
@@ -25,8 +25,8 @@ from hostup_mcp.client_config import (
     default_key_file,
     snippet,
 )
-from hostup_mcp.clients import CLIENTS as WAITING
 from hostup_mcp.sandbox.api_server import Sandbox
+from hostup_mcp.server.client_timeouts import CLIENTS as WAITING
 from tests.stdio_client import connect_with, facts
 
 KEY = "hk_live_0123456789abcdef"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hostup_mcp.config import ConfigError, Settings, load
+from hostup_mcp.config.loading import ConfigError, Settings, load
 
 KEY = "hk_live_0123456789"
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from hostup_mcp.policy.emit import PROLOGUE
 from hostup_mcp.policy.judge import ApprovedCommand, Refusal
 from hostup_mcp.policy.policies import Policies, PolicyData
+from hostup_mcp.policy.shell.emit import PROLOGUE
 from tests.runner_harness import POLICY
 
 CORPUS = Path(__file__).parent / "corpus"

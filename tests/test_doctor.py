@@ -21,11 +21,11 @@ import pytest
 import trustme
 from pydantic import SecretStr
 
-from hostup_mcp.doctor import fleet as doctor_fleet
-from hostup_mcp.doctor.bounded import within, within_loop
-from hostup_mcp.doctor.fleet import NO_PID
-from hostup_mcp.doctor.report import Check, as_json, as_table, exit_code
-from hostup_mcp.doctor.run import run_checks
+from hostup_mcp.cli.doctor import fleet as doctor_fleet
+from hostup_mcp.cli.doctor.bounded import within, within_loop
+from hostup_mcp.cli.doctor.fleet import NO_PID
+from hostup_mcp.cli.doctor.report import Check, as_json, as_table, exit_code
+from hostup_mcp.cli.doctor.run import run_checks
 from hostup_mcp.execution.journal.sqlite.schema import VERSION
 from hostup_mcp.execution.journal.sqlite.store import SqliteStore
 from hostup_mcp.hostup.client import HostUpClient

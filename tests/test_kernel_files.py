@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from hostup_mcp.policy.judge import ApprovedCommand, Policy, Refusal
-from hostup_mcp.policy.misfit import Misfit
-from hostup_mcp.policy.path_patterns import PathPattern
+from hostup_mcp.policy.mismatch import Misfit
 from hostup_mcp.policy.policies import Policies, PolicyData
 from hostup_mcp.policy.preset import Preset, preset_data
+from hostup_mcp.policy.values.path_patterns import PathPattern
 
 TYPES = Preset("diagnostics").types
 PATHS = TYPES.paths

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from hostup_mcp.config import load
+from hostup_mcp.config.loading import load
 from hostup_mcp.policy.describe import SUMMARY_MAX_CHARACTERS, full, summary
-from hostup_mcp.policy.emit import SEARCHED
 from hostup_mcp.policy.judge import ApprovedCommand, Policy, Refusal
 from hostup_mcp.policy.models import Getopt, Shapes
 from hostup_mcp.policy.policies import Policies, PolicyData
 from hostup_mcp.policy.preset import preset_data
+from hostup_mcp.policy.shell.emit import SEARCHED
 from tests.conftest import missing
 
 

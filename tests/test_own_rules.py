@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from hostup_mcp.policy.judge import ApprovedCommand, Policy, Refusal
 from hostup_mcp.policy.policies import Policies, PolicyData
 from hostup_mcp.policy.rules import PolicyError
-from hostup_mcp.policy.tree import CommandLine
+from hostup_mcp.policy.shell.tree import CommandLine
 
 Table = dict[str, object]
 

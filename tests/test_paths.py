@@ -10,11 +10,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hostup_mcp.policy.misfit import Misfit
-from hostup_mcp.policy.path_blocks import PathBlock
-from hostup_mcp.policy.path_patterns import PathPattern
-from hostup_mcp.policy.paths import PathRules
+from hostup_mcp.policy.mismatch import Misfit
 from hostup_mcp.policy.preset import Preset
+from hostup_mcp.policy.values.path_blocks import PathBlock
+from hostup_mcp.policy.values.path_patterns import PathPattern
+from hostup_mcp.policy.values.paths import PathRules
 
 LETTERS = "/a."
 TEXTS = ["/" + "".join(t) for n in range(5) for t in itertools.product(LETTERS, repeat=n)]

@@ -13,8 +13,8 @@ from hostup_mcp.execution.journal.records import Output, Stream
 from hostup_mcp.execution.journal.sqlite.store import SqliteStore
 from hostup_mcp.output.search import PatternError
 from hostup_mcp.output.window import MAX_PART_BYTES
-from hostup_mcp.reading import Shown, View, show
-from hostup_mcp.tools import VpsExecResultArguments
+from hostup_mcp.server.tools import VpsExecResultArguments
+from hostup_mcp.server.views import Shown, View, show
 from tests.runner_harness import Tools, flow, tools
 from tests.scripted_api import ScriptedApi, json_answer
 from tests.stdio_client import facts, text

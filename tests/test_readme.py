@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from hostup_mcp.config import load, load_policies
-from hostup_mcp.http_settings import HttpSettings
+from hostup_mcp.config.http import HttpSettings
+from hostup_mcp.config.loading import load, load_policies
 from hostup_mcp.sandbox.api_server import Sandbox
 from tests.everything import ALL
 from tests.stdio_client import facts

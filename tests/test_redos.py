@@ -22,10 +22,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hostup_mcp.policy
-from hostup_mcp.policy.definitions import TokensType
-from hostup_mcp.policy.path_patterns import PathPattern
-from hostup_mcp.policy.patterns import LONGEST_VALUE, PatternError, compile_pattern
 from hostup_mcp.policy.preset import Preset, preset_data
+from hostup_mcp.policy.values.definitions import TokensType
+from hostup_mcp.policy.values.path_patterns import PathPattern
+from hostup_mcp.policy.values.patterns import LONGEST_VALUE, PatternError, compile_pattern
 from tests.runner_harness import POLICY
 
 LIMIT = 20.0

@@ -7,8 +7,8 @@ import logging
 import pytest
 
 from hostup_mcp.execution.journal.sqlite.store import SqliteStore
-from hostup_mcp.refusal_log import RefusalLog
-from hostup_mcp.service import Caller, CallLimits, ToolService
+from hostup_mcp.server.refusal_log import RefusalLog
+from hostup_mcp.server.service import Caller, CallLimits, ToolService
 from tests.runner_harness import POLICIES, client_of, running
 from tests.scripted_api import ScriptedApi
 

@@ -13,7 +13,7 @@ from hostup_mcp.execution.journal.records import (
     Running,
 )
 from hostup_mcp.execution.journal.sqlite.store import SqliteStore
-from hostup_mcp.policy.emit import PROLOGUE
+from hostup_mcp.policy.shell.emit import PROLOGUE
 from tests.runner_harness import (
     DONE,
     VPS,

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from hostup_mcp.config import ConfigError, load
+from hostup_mcp.config.http import HttpSettings
+from hostup_mcp.config.key_faults import key_fault
+from hostup_mcp.config.loading import ConfigError, load
 from hostup_mcp.hostup.proxies import secrets, unusable
-from hostup_mcp.http_settings import HttpSettings
-from hostup_mcp.key_faults import key_fault
 from hostup_mcp.transports.errors import ServeError
 from hostup_mcp.transports.tokens import read_tokens
 

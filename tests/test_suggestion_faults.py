@@ -12,8 +12,8 @@ from typing import cast
 import pytest
 
 from hostup_mcp.policy.judge import Policy, Refusal
-from hostup_mcp.policy.nearest import Suggester
 from hostup_mcp.policy.policies import Policies, PolicyData
+from hostup_mcp.suggestions.nearest import Suggester
 from tests.everything import ALL
 from tests.runner_harness import POLICY
 

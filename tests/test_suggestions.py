@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hostup_mcp.policy.grammar import parse
 from hostup_mcp.policy.judge import ApprovedCommand, Policy, Refusal
 from hostup_mcp.policy.policies import Policies, PolicyData
 from hostup_mcp.policy.preset import Preset, preset_data
-from hostup_mcp.policy.tree import CommandLine
+from hostup_mcp.policy.shell.grammar import parse
+from hostup_mcp.policy.shell.tree import CommandLine
 from tests.runner_harness import POLICY
 
 OPEN = Policies(PolicyData(preset="unrestricted")).default

@@ -15,7 +15,7 @@ from hostup_mcp.policy.policies import Policies, PolicyData
 from hostup_mcp.policy.preset import PresetName
 from hostup_mcp.sandbox.api_server import Sandbox
 from hostup_mcp.sandbox.machines import WEB
-from hostup_mcp.server import instructions
+from hostup_mcp.server.protocol import instructions
 from tests.stdio_client import LEGACY, MODERN, RawClient, connect, environment, text
 
 SNAPSHOT = Path(__file__).parent / "tools_list.json"

@@ -10,8 +10,8 @@ from hostup_mcp.execution.faults import AGENT_MISSING, Fault, recognised
 from hostup_mcp.hostup.agent import AgentAvailability
 from hostup_mcp.hostup.client import HostUpClient
 from hostup_mcp.hostup.errors import HostUpError
+from hostup_mcp.hostup.keyed_lock import OneByOne
 from hostup_mcp.hostup.models import VpsStatus
-from hostup_mcp.hostup.one_by_one import OneByOne
 from hostup_mcp.output.clean import one_line
 
 _FRESH_SECONDS: Final = 10.0

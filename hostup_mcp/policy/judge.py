@@ -12,14 +12,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final, Literal
 
-from hostup_mcp.policy.emit import PROLOGUE, emit_checked
-from hostup_mcp.policy.grammar import parse
-from hostup_mcp.policy.lookups import NETWORK_REFUSED
-from hostup_mcp.policy.misfit import Misfit, shown
-from hostup_mcp.policy.nearest import Suggester
+from hostup_mcp.policy.mismatch import Misfit, shown
 from hostup_mcp.policy.preset import Preset, data_digest, program_name
+from hostup_mcp.policy.programs.lookups import NETWORK_REFUSED
 from hostup_mcp.policy.rules import Rule, RuleSet, Verdict, barred
-from hostup_mcp.policy.tree import CommandLine, Stage, SyntaxRefusal
+from hostup_mcp.policy.shell.emit import PROLOGUE, emit_checked
+from hostup_mcp.policy.shell.grammar import parse
+from hostup_mcp.policy.shell.tree import CommandLine, Stage, SyntaxRefusal
+from hostup_mcp.suggestions.nearest import Suggester
 
 _NO_RULE: Final = "Nobody, by asking: no rule can allow it, only the preset unrestricted."
 _GENERAL_HINT: Final = "Leave it out, or use one of the nearest allowed forms."

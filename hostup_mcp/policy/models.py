@@ -7,9 +7,9 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer
 
-from hostup_mcp.policy.definitions import Definition
 from hostup_mcp.policy.toml_fields import Model, Typed, Words, split_keys
 from hostup_mcp.policy.traits import Growth, Lookups, Needs, Script
+from hostup_mcp.policy.values.definitions import Definition
 
 Effect = Literal[
     "state", "exec", "write", "read", "hang", "secret", "net", "load", "elsewhere", "links",

@@ -10,13 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final, Literal, cast
 
-from hostup_mcp.policy.awk import check_awk
-from hostup_mcp.policy.emit import SEARCHED
-from hostup_mcp.policy.find import check_find
-from hostup_mcp.policy.growth import check_growth, check_patterns
-from hostup_mcp.policy.ip import check_ip
-from hostup_mcp.policy.lookups import check_lookups
-from hostup_mcp.policy.misfit import Misfit, shown
+from hostup_mcp.policy.mismatch import Misfit, shown
 from hostup_mcp.policy.models import (
     Awk,
     Command,
@@ -34,16 +28,22 @@ from hostup_mcp.policy.models import (
     Subcommand,
     Subcommands,
 )
-from hostup_mcp.policy.options import check_options
-from hostup_mcp.policy.path_blocks import PathBlock, Places
-from hostup_mcp.policy.path_patterns import PathPattern, patterns_of
-from hostup_mcp.policy.paths import PathRules
-from hostup_mcp.policy.ps import check_ps
-from hostup_mcp.policy.script_words import check_script_words
-from hostup_mcp.policy.sed import check_sed
-from hostup_mcp.policy.shapes import Shape, check_shapes
-from hostup_mcp.policy.tree import Stage, Word
-from hostup_mcp.policy.values import ValueTypes
+from hostup_mcp.policy.programs.awk import check_awk
+from hostup_mcp.policy.programs.find import check_find
+from hostup_mcp.policy.programs.getopt import check_options
+from hostup_mcp.policy.programs.growth import check_growth, check_patterns
+from hostup_mcp.policy.programs.ip import check_ip
+from hostup_mcp.policy.programs.lookups import check_lookups
+from hostup_mcp.policy.programs.ps import check_ps
+from hostup_mcp.policy.programs.script_words import check_script_words
+from hostup_mcp.policy.programs.sed import check_sed
+from hostup_mcp.policy.programs.shapes import Shape, check_shapes
+from hostup_mcp.policy.shell.emit import SEARCHED
+from hostup_mcp.policy.shell.tree import Stage, Word
+from hostup_mcp.policy.values.path_blocks import PathBlock, Places
+from hostup_mcp.policy.values.path_patterns import PathPattern, patterns_of
+from hostup_mcp.policy.values.paths import PathRules
+from hostup_mcp.policy.values.types import ValueTypes
 
 PresetName = Literal["none", "diagnostics-strict", "diagnostics", "unrestricted"]
 Network = Literal["none", "lookups"]

@@ -9,16 +9,16 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from hostup_mcp.policy.definitions import Definition
-from hostup_mcp.policy.emit import SEARCHED
-from hostup_mcp.policy.grammar import RESERVED_WORDS, parse
-from hostup_mcp.policy.misfit import Misfit
+from hostup_mcp.policy.mismatch import Misfit
 from hostup_mcp.policy.models import NEVER_BY_RULE
 from hostup_mcp.policy.preset import Preset, preset_data
-from hostup_mcp.policy.shapes import REST, Shape
+from hostup_mcp.policy.programs.shapes import REST, Shape
+from hostup_mcp.policy.shell.emit import SEARCHED
+from hostup_mcp.policy.shell.grammar import RESERVED_WORDS, parse
+from hostup_mcp.policy.shell.tree import Stage, SyntaxRefusal
 from hostup_mcp.policy.toml_fields import Model
-from hostup_mcp.policy.tree import Stage, SyntaxRefusal
-from hostup_mcp.policy.values import DefinitionError, ValueTypes
+from hostup_mcp.policy.values.definitions import Definition
+from hostup_mcp.policy.values.types import DefinitionError, ValueTypes
 
 Verdict = Literal["allow", "ask", "deny"]
 

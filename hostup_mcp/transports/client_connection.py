@@ -13,7 +13,7 @@ from uvicorn import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from hostup_mcp.http_settings import HttpSettings
+from hostup_mcp.config.http import HttpSettings
 from hostup_mcp.transports.http_errors import JSON, error_body
 
 _UNREAD_SECONDS: Final = 30.0

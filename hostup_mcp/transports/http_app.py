@@ -10,8 +10,8 @@ from mcp.server.lowlevel import Server
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
+from hostup_mcp.config.http import HttpSettings
 from hostup_mcp.execution.journal.records import LOCAL
-from hostup_mcp.http_settings import HttpSettings
 from hostup_mcp.transports.authentication import Authentication
 from hostup_mcp.transports.call_budget import CallBudget
 from hostup_mcp.transports.call_limits import CallAdmission, CallsOverHttp

@@ -19,9 +19,9 @@ import uvicorn
 from anyio.abc import TaskStatus
 
 from hostup_mcp import logs
-from hostup_mcp.config import Settings
+from hostup_mcp.config.http import HttpSettings
+from hostup_mcp.config.loading import Settings
 from hostup_mcp.execution.journal.protocol import Journal
-from hostup_mcp.http_settings import HttpSettings
 from hostup_mcp.policy.policies import Policies
 from hostup_mcp.transports.client_connection import bounded_connection
 from hostup_mcp.transports.health import Health

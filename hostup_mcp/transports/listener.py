@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from hostup_mcp.http_settings import HttpSettings
+from hostup_mcp.config.http import HttpSettings
 from hostup_mcp.transports.errors import ServeError
 
 if sys.platform != "win32":

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from hostup_mcp.config.http import HttpSettings
 from hostup_mcp.hostup.origin import is_loopback
-from hostup_mcp.http_settings import HttpSettings
 from hostup_mcp.transports.errors import ServeError
 
 

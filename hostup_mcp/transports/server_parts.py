@@ -13,7 +13,7 @@ from anyio.abc import TaskGroup
 from mcp.server.lowlevel import Server
 
 from hostup_mcp import logs
-from hostup_mcp.config import Settings
+from hostup_mcp.config.loading import Settings
 from hostup_mcp.execution.journal.limits import DuplicateWindow, Retention
 from hostup_mcp.execution.journal.protocol import Journal
 from hostup_mcp.execution.journal.sqlite.journal import SqliteJournal
@@ -24,10 +24,10 @@ from hostup_mcp.hostup import proxies
 from hostup_mcp.hostup.client import HostUpClient
 from hostup_mcp.hostup.http import HttpTransport, Timeouts
 from hostup_mcp.policy.policies import Policies
-from hostup_mcp.receipts import Receipts
-from hostup_mcp.refusal_log import RefusalLog
-from hostup_mcp.server import build
-from hostup_mcp.service import CallLimits, ToolService
+from hostup_mcp.server.delivery import Receipts
+from hostup_mcp.server.protocol import build
+from hostup_mcp.server.refusal_log import RefusalLog
+from hostup_mcp.server.service import CallLimits, ToolService
 from hostup_mcp.transports.last_reply import ReplyTimePacer
 
 _logger = logging.getLogger(__name__)

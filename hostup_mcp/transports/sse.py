@@ -8,7 +8,7 @@ from mcp.server.lowlevel import Server
 from mcp.server.sse import SseServerTransport
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from hostup_mcp.http_settings import HttpSettings
+from hostup_mcp.config.http import HttpSettings
 from hostup_mcp.transports.asgi_scope import principal
 from hostup_mcp.transports.http_errors import method_not_allowed
 from hostup_mcp.transports.request_size import RequestSize

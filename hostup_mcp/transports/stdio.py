@@ -15,7 +15,7 @@ import anyio
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.stdio import stdio_server
 
-from hostup_mcp.config import Settings
+from hostup_mcp.config.loading import Settings
 from hostup_mcp.execution.journal.protocol import Journal
 from hostup_mcp.execution.runner import Runner
 from hostup_mcp.policy.policies import Policies

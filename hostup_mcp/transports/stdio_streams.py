@@ -13,7 +13,7 @@ from typing import Final
 import anyio
 import anyio.from_thread
 
-from hostup_mcp.receipts import Receipts
+from hostup_mcp.server.delivery import Receipts
 
 LONGEST_LINE: Final = 4 * 1024 * 1024
 """Characters of a line on stdin; our longest arguments, escaped, are far below."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
-from hostup_mcp.http_settings import HttpSettings
-from hostup_mcp.sections import require_file, shown_path
+from hostup_mcp.config.http import HttpSettings
+from hostup_mcp.config.sections import require_file, shown_path
 from hostup_mcp.transports.errors import ServeError
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, cast
 
 from uvicorn.server import ServerState
 
-from hostup_mcp.http_settings import HttpSettings
+from hostup_mcp.config.http import HttpSettings
 from hostup_mcp.transports.client_connection import BoundedConnection, bounded_connection
 
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from hostup_mcp.config.http import HttpSettings
+from hostup_mcp.config.key_faults import key_fault
+from hostup_mcp.config.sections import is_absent, read_file, shown_path
 from hostup_mcp.execution.journal.records import LOCAL
-from hostup_mcp.http_settings import HttpSettings
-from hostup_mcp.key_faults import key_fault
-from hostup_mcp.sections import is_absent, read_file, shown_path
 from hostup_mcp.transports.errors import ServeError
 
 TOKEN_FILE: Final = "http-token"  # noqa: S105 - a file name

@@ -13,10 +13,11 @@ import anyio
 import mcp_types as types
 from mcp.shared.exceptions import MCPError
 
-from hostup_mcp import answers, tasks
-from hostup_mcp.progress import reporting
 from hostup_mcp.sandbox.machines import DB, WEB
-from hostup_mcp.service import Answer, Caller, ToolService
+from hostup_mcp.server import results as answers
+from hostup_mcp.server import tasks
+from hostup_mcp.server.progress import reporting
+from hostup_mcp.server.service import Answer, Caller, ToolService
 
 _ADDRESS: Final = {
     "$anchor": "addressDef",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hostup_mcp.cli import main
+from hostup_mcp.cli.main import main
 from hostup_mcp.transports import server_parts
 from tests.conformance.fixtures import FixtureService
 

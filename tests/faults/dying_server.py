@@ -20,8 +20,8 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, Final, Literal, NoReturn
 
-from hostup_mcp.cli import main
-from hostup_mcp.config import Settings, load_policies
+from hostup_mcp.cli.main import main
+from hostup_mcp.config.loading import Settings, load_policies
 from hostup_mcp.execution.journal.sqlite.database import Database, Durability
 from hostup_mcp.execution.journal.sqlite.store import SqliteStore
 from hostup_mcp.transports.stdio import serve_stdio

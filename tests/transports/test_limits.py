@@ -14,7 +14,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from hostup_mcp.http_settings import HttpSettings
+from hostup_mcp.config.http import HttpSettings
 from hostup_mcp.sandbox.api_server import Sandbox
 from hostup_mcp.sandbox.machines import WEB
 from hostup_mcp.transports.call_budget import CallBudget

@@ -15,7 +15,7 @@ import pytest
 import trustme
 from pydantic import SecretStr
 
-from hostup_mcp.http_settings import HttpSettings
+from hostup_mcp.config.http import HttpSettings
 from hostup_mcp.sandbox.api_server import Sandbox
 from hostup_mcp.transports.errors import ServeError
 from hostup_mcp.transports.remote_access import check_remote_access

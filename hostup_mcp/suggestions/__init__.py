@@ -1,0 +1,1 @@
+"""What would pass in place of a refused command."""

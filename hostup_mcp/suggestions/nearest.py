@@ -1,0 +1,160 @@
+"""The allowed commands that come closest to a refused one.
+
+What the preset lets through is searched for. What an own rule lets through is offered only as the
+examples of that rule have it, and never as the outcome of a rewrite. Under `unrestricted` nothing
+is offered but what was asked, quoted in another way. Each is judged before it is offered.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from typing import Final
+
+from hostup_mcp.policy.preset import Preset, program_name
+from hostup_mcp.policy.rules import RuleSet
+from hostup_mcp.policy.shell.emit import emit
+from hostup_mcp.policy.shell.grammar import parse
+from hostup_mcp.policy.shell.tree import CommandLine, Stage, SyntaxRefusal
+from hostup_mcp.suggestions.line_rewrites import with_stage
+from hostup_mcp.suggestions.search import MOST, Refused, Search
+from hostup_mcp.suggestions.stage_rewrites import says_what
+from hostup_mcp.suggestions.text_spans import is_one_command
+from hostup_mcp.suggestions.wrappers import unwrapped
+
+_MAX_CHARACTERS: Final = 1000
+_MAX_EXAMPLES: Final = 2
+_MANY_PATTERNS: Final = 6
+_ASKS_FOR_LESS: Final = re.compile(
+    r"-h|-n|-i|-[a-zA-Z]*[ni]|--help|--version|--dry-run|--simulate|--just-print|--check.*|--test"
+    r"|--interactive.*|--no-act"
+)
+_FINAL: Final = frozenset({"rule_denied", "approval_needed", "vps_closed"})
+# No other file is near.
+_ABOUT_FILES: Final = ("path_", "name_")
+# Where one of these is refused, the first command is not the whole of what was asked.
+_PARTIAL: Final = frozenset({"negation", "reserved_word", "substitution", "here_document"})
+
+
+class Suggester:
+    """Finds allowed commands near a refused one."""
+
+    def __init__(
+        self, preset: Preset, rules: RuleSet, judge: Callable[[str], Refused | None]
+    ) -> None:
+        """The suggester.
+
+        Args:
+            preset: whose programs, examples and equivalents are used.
+            rules: the operator's own, whose examples are used.
+            judge: the policy: None for a command that it lets through.
+        """
+        self._preset = preset
+        self._rules = rules
+        self._judge = judge
+        # Under `unrestricted` the programs of the diagnostics tell what takes text.
+        self._reader = Preset("diagnostics") if preset.name == "unrestricted" else preset
+
+    def suggest(self, text: str, refusal: Refused) -> tuple[str, ...]:
+        """Up to three commands, each allowed as it stands, closest first."""
+        if refusal.code in _FINAL or len(text) > _MAX_CHARACTERS:
+            return ()
+        search = Search(text, self._preset, self._rules, self._reader)
+        if self._preset.name == "unrestricted":
+            return self._offered(search.near(refusal), text)
+        asked = _asked(text, refusal)
+        own = self._own_examples(text, refusal, asked) if asked else []
+        meant = [line for line in own if asked and line == _emitted(unwrapped(asked.argv))]
+        found = self._offered(chain(meant, search.near(refusal), own), text)
+        return found or self._offered(self._preset_examples(text, refusal, search), text)
+
+    def _offered(self, candidates: Iterator[str], text: str) -> tuple[str, ...]:
+        seen = {text.strip()}
+        found: list[str] = []
+        # To judge many patterns takes long, so one line with them is enough.
+        most = MOST if sum(map(text.count, "*?")) < _MANY_PATTERNS else 1
+        for candidate in candidates:
+            if candidate in seen:
+                continue
+            seen.add(candidate)
+            if self._judge(candidate) is None:
+                found.append(candidate)
+            if len(found) == most:
+                break
+        return tuple(found)
+
+    def _own_examples(self, text: str, refusal: Refused, asked: Stage) -> list[str]:
+        """Those of the operator's rules for the only program that was asked for."""
+        # A value that is not known may be any, so no other stands near to it.
+        known = refusal.stages or refusal.code not in {"variable", "substitution"}
+        is_one = len(refusal.stages) == 1 or (not refusal.stages and is_one_command(text))
+        is_one = is_one and bool(known)
+        if not is_one or refusal.code in _PARTIAL:
+            return []
+        program = unwrapped(asked.argv)[0]
+        words = unwrapped(asked.argv if refusal.stages else tuple(text.split()))
+        examples = [
+            example
+            for rule in self._rules.named(program)
+            if rule.data.verdict == "allow"
+            and rule.names(program)
+            and _asks_for(words, rule.data.argv)
+            for example in rule.data.match
+        ]
+        return _closest(text, examples)
+
+    def _preset_examples(self, text: str, refusal: Refused, search: Search) -> Iterator[str]:
+        """Those of the refused program's entry, in its place."""
+        if not refusal.stages or refusal.code.startswith(_ABOUT_FILES):
+            return
+        place = _stage_at(refusal.stages, refusal.offset)
+        argv = unwrapped(refusal.stages[place].argv)
+        command = self._preset.commands.get(program_name(argv[0]))
+        if command is None or says_what(command, argv):
+            return
+        if command.builtin and refusal.code == "usage_refused":
+            return  # What it was to print is not near to any other text.
+        lines = map(parse, _closest(text, command.examples))
+        yield from (
+            emit(CommandLine(whole))
+            for line in lines
+            if isinstance(line, CommandLine)
+            and search.is_good(
+                whole := with_stage(refusal.stages, place, line.stages[0].words), refusal.stages
+            )
+        )
+
+
+def _asks_for(asked: Sequence[str], shape: Sequence[str]) -> bool:
+    """Whether a command asks for what a rule lets through, as far as the rule spells it out.
+
+    Not where it asks for less than to do it: a help text, a trial run, a question first.
+    """
+    if any(_ASKS_FOR_LESS.fullmatch(word) for word in asked):
+        return False
+    words = iter(asked[1:])
+    return all(part in words for part in shape[1:] if not part.startswith(("@", "-")))
+
+
+def _closest(text: str, examples: Sequence[str]) -> list[str]:
+    return difflib.get_close_matches(text, examples, n=_MAX_EXAMPLES, cutoff=0.0)
+
+
+def _asked(text: str, refusal: Refused) -> Stage | None:
+    """The refused stage; of a text that is not in the grammar, the program that it begins with."""
+    if refusal.stages:
+        return refusal.stages[_stage_at(refusal.stages, refusal.offset)]
+    line = parse(text.split(maxsplit=1)[0]) if text.strip() else None
+    return line.stages[0] if isinstance(line, CommandLine) else None
+
+
+def _emitted(argv: tuple[str, ...]) -> str:
+    line = parse(" ".join(argv))
+    return "" if isinstance(line, SyntaxRefusal) else emit(line)
+
+
+def _stage_at(stages: Sequence[Stage], offset: int) -> int:
+    starts = [stage.words[0].offset for stage in stages]
+    return max(index for index, start in enumerate(starts) if start <= offset or index == 0)
