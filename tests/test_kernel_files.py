@@ -9,6 +9,7 @@ from hostup_mcp.policy.mismatch import Misfit
 from hostup_mcp.policy.policies import Policies, PolicyData
 from hostup_mcp.policy.preset import Preset, preset_data
 from hostup_mcp.policy.values.path_patterns import PathPattern
+from hostup_mcp.suggestions.nearest import nearest
 
 TYPES = Preset("diagnostics").types
 PATHS = TYPES.paths
@@ -218,7 +219,7 @@ def test_walks_and_effects_under_both_presets(command: str, usual: str, strict: 
 def test_what_would_pass_is_offered(command: str, near: str) -> None:
     refusal = USUAL.judge(command)
     assert isinstance(refusal, Refusal)
-    assert near in refusal.nearest
+    assert near in nearest(USUAL, command, refusal)
     assert isinstance(USUAL.judge(near), ApprovedCommand)
 
 

@@ -17,6 +17,7 @@ from hostup_mcp.policy.policies import Policies
 from hostup_mcp.policy.rules import Verdict
 from hostup_mcp.policy.shell.emit import emit
 from hostup_mcp.policy.shell.tree import CommandLine, Operator, Redirection, Stage
+from hostup_mcp.suggestions.nearest import Advice, advise
 
 EXIT_CODES: Final[dict[Verdict, int]] = {"allow": 0, "ask": 3, "deny": 4}
 _NO_LINE: Final = 2
@@ -99,13 +100,14 @@ def report(policy: Policy, command: str) -> Report:
             stages=stages,
             refusal=None,
         )
+    advice = advise(policy, command, decided)
     refusal = RefusalReport(
         code=decided.code,
         message=decided.message,
         offset=decided.offset,
         length=decided.length,
-        hint=decided.hint,
-        nearest=decided.nearest,
+        hint=advice.hint,
+        nearest=advice.nearest,
     )
     return Report(
         command=command,
@@ -133,7 +135,7 @@ def check_one(policy: Policy, command: str, *, as_json: bool) -> int:
     if isinstance(decided, ApprovedCommand):
         lines.append(f"sent: {decided.sent}")
     else:
-        lines += _refusal_lines(decided, command)
+        lines += _refusal_lines(decided, advise(policy, command, decided), command)
     click.echo("\n".join(lines))
     return EXIT_CODES[verdict]
 
@@ -214,13 +216,13 @@ def _stage_lines(policy: Policy, stages: Iterable[Stage]) -> Iterator[str]:
         yield f"{number}. {policy.verdict_on(stage)}: {operator}{alone}"
 
 
-def _refusal_lines(refusal: Refusal, command: str) -> Iterator[str]:
+def _refusal_lines(refusal: Refusal, advice: Advice, command: str) -> Iterator[str]:
     yield f"{refusal.code}: {one_line(refusal.message, 1000)}"
     if command.isprintable():
         yield f"  {command}"
         yield f"  {' ' * refusal.offset}{'^' * max(1, refusal.length)}"
-    yield refusal.hint
-    for near in refusal.nearest:
+    yield advice.hint
+    for near in advice.nearest:
         yield f"nearest allowed: {near}"
     yield f"who can change it: {refusal.who_can_change_it}"
 

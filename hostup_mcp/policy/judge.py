@@ -1,15 +1,12 @@
-"""The verdict on a command: an `ApprovedCommand`, or a `Refusal` that says what would pass."""
+"""The verdict on a command: an `ApprovedCommand`, or a `Refusal` that says why."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import logging
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from pathlib import Path
 from typing import Final, Literal
 
 from hostup_mcp.policy.mismatch import Misfit, shown
@@ -19,10 +16,11 @@ from hostup_mcp.policy.rules import Rule, RuleSet, Verdict, barred
 from hostup_mcp.policy.shell.emit import PROLOGUE, emit_checked
 from hostup_mcp.policy.shell.grammar import parse
 from hostup_mcp.policy.shell.tree import CommandLine, Stage, SyntaxRefusal
-from hostup_mcp.suggestions.nearest import Suggester
 
 _NO_RULE: Final = "Nobody, by asking: no rule can allow it, only the preset unrestricted."
-_GENERAL_HINT: Final = "Leave it out, or use one of the nearest allowed forms."
+GENERAL_HINT: Final = "hostup://policy lists what is allowed."
+"""The hint of a refusal that has no better one."""
+
 _RULE_BY_PATH: Final = (
     "The operator, with a rule under policy.rules in the configuration file that names the program "
     "by its path."
@@ -40,8 +38,6 @@ _WHO_CAN_CHANGE: Final = {
         "The operator, with the file's exact path in policy.readable in the configuration file."
     ),
 }
-
-_logger = logging.getLogger(__name__)
 
 
 class _Seal:
@@ -105,7 +101,6 @@ class Refusal:
         offset: where the token stands in the command, in characters from 0.
         length: how many characters it has.
         hint: one sentence on what to write instead.
-        nearest: allowed commands that come closest, best first.
         who_can_change_it: one sentence, with the key of the configuration file.
         policy: the label of the policy that was asked.
         stages: what was judged; none where the command is not in the grammar.
@@ -117,7 +112,6 @@ class Refusal:
     offset: int
     length: int
     hint: str
-    nearest: tuple[str, ...]
     who_can_change_it: str
     policy: str
     stages: tuple[Stage, ...] = ()
@@ -146,8 +140,6 @@ class Policy:
         self.rules = rules
         self.closed_by = closed_by
         self.label = self._make_label()
-        self._suggester = Suggester(preset, rules, self.refused)
-        self._failures: set[str] = set()
 
     @property
     def unrestricted(self) -> bool:
@@ -177,35 +169,6 @@ class Policy:
         """
         if self.closed_by:
             return self._closed(text)
-        decided = self._decide(text)
-        if isinstance(decided, ApprovedCommand):
-            return decided
-        nearest = self._nearest(text, decided)
-        hint = decided.hint
-        if hint == _GENERAL_HINT and not nearest:
-            hint = "hostup://policy lists what is allowed."
-        return replace(decided, nearest=nearest, hint=hint)
-
-    def refused(self, text: str) -> Refusal | None:
-        """Why a command is refused, without suggestions; None if it is let through."""
-        decided = self._closed(text) if self.closed_by else self._decide(text)
-        return decided if isinstance(decided, Refusal) else None
-
-    def _nearest(self, text: str, refusal: Refusal) -> tuple[str, ...]:
-        """What would pass instead. The search for it may fail; the refusal stands all the same."""
-        try:
-            return self._suggester.suggest(text, refusal)
-        except Exception as error:  # noqa: BLE001 - a suggestion that fails is no suggestion
-            place = traceback.extract_tb(error.__traceback__)[-1]
-            # Without the error's own text, which may hold the command.
-            module = Path(place.filename).stem
-            failure = f"{type(error).__name__} in {module}.{place.name}, line {place.lineno}"
-        if failure not in self._failures:
-            self._failures.add(failure)
-            _logger.warning("no command could be suggested: %s", failure)
-        return ()
-
-    def _decide(self, text: str) -> ApprovedCommand | Refusal:
         line = parse(text)
         if isinstance(line, SyntaxRefusal):
             return self._syntax(line, ())
@@ -291,8 +254,7 @@ class Policy:
             message=fault.message if about_program else f"{program}: {fault.message}",
             offset=first.offset,
             length=last.offset + last.length - first.offset,
-            hint=fault.hint or _GENERAL_HINT,
-            nearest=(),
+            hint=fault.hint or GENERAL_HINT,
             who_can_change_it=found.who,
             policy=self.label,
             stages=tuple(stages),
@@ -306,7 +268,6 @@ class Policy:
             offset=refusal.offset,
             length=refusal.length,
             hint=refusal.hint,
-            nearest=(),
             who_can_change_it="Nobody: the grammar is the same under every policy.",
             policy=self.label,
             stages=tuple(stages),
@@ -320,7 +281,6 @@ class Policy:
             offset=0,
             length=len(text),
             hint="Work on another VPS, or ask the operator.",
-            nearest=(),
             who_can_change_it=_by(self.closed_by),
             policy=self.label,
         )

@@ -297,8 +297,6 @@ class PresetData(Model):
         refuse: programs that are refused for a reason of their own, by code.
         vital: values with which a program ends the machine or the way into it, by its name, or by
             its name and its first word.
-        equivalents: for a program that is not allowed, what to write instead; `{}` stands for its
-            operands, `{1}` for the first.
         command: what each program may be given.
     """
 
@@ -309,7 +307,6 @@ class PresetData(Model):
     effects: dict[Effect, str]
     refuse: dict[str, RefusedNames]
     vital: dict[str, Words]
-    equivalents: dict[str, tuple[str, ...]]
     command: dict[str, Command]
 
 

@@ -23,6 +23,7 @@ from hostup_mcp.output.clean import encodable, encodable_json, one_line
 from hostup_mcp.policy.judge import Refusal
 from hostup_mcp.server.tools import ExecResult
 from hostup_mcp.server.views import View, show
+from hostup_mcp.suggestions.nearest import Advice
 
 # What comes from HostUp is bounded here, and cannot start a line of its own.
 _SENTENCE_MAX: Final = 1000
@@ -67,7 +68,7 @@ def not_sent(fault: HostUpError | JournalError, vps_id: str, policy: str) -> typ
     )
 
 
-def refused(refusal: Refusal, command: str) -> types.CallToolResult:
+def refused(refusal: Refusal, advice: Advice, command: str) -> types.CallToolResult:
     """The error result for a command that the policy does not let through."""
     first, last = refusal.offset + 1, refusal.offset + refusal.length
     where = f"characters {first} to {last}" if last > first else f"character {first}"
@@ -75,10 +76,10 @@ def refused(refusal: Refusal, command: str) -> types.CallToolResult:
     return error(
         refusal.code,
         refusal.message,
-        f"{refusal.hint} Nothing was sent.",
+        f"{advice.hint} Nothing was sent.",
         status="refused",
         refused_part=f"{one_line(part, 80)} ({where})" if part.strip() else None,
-        nearest_allowed=refusal.nearest,
+        nearest_allowed=advice.nearest,
         who_can_change_it=refusal.who_can_change_it,
         policy=refusal.policy,
     )

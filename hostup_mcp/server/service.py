@@ -23,7 +23,7 @@ from hostup_mcp.hostup.errors import HostUpError, TimedOut
 from hostup_mcp.hostup.inventory import Inventory, Machine
 from hostup_mcp.hostup.models import VpsPage
 from hostup_mcp.output.search import PatternError
-from hostup_mcp.policy.judge import Refusal
+from hostup_mcp.policy.judge import Policy, Refusal
 from hostup_mcp.policy.policies import Policies
 from hostup_mcp.server import results as answers
 from hostup_mcp.server import tasks
@@ -41,6 +41,7 @@ from hostup_mcp.server.tools import (
 )
 from hostup_mcp.server.views import View
 from hostup_mcp.server.vps_list import vps_list
+from hostup_mcp.suggestions.nearest import advise
 
 _logger = logging.getLogger(__name__)
 
@@ -215,9 +216,10 @@ class ToolService:
         asked = caller.principal, vps_id, command
         policy = self._policies.by_id(vps_id)
         # What is refused whatever the VPS is costs no request.
-        if policy and isinstance(refusal := policy.judge(command), Refusal):
-            self._refusals.note(*asked, refusal.code, refusal.policy)
-            return answers.refused(refusal, command)
+        verdict = policy.judge(command) if policy else None
+        if policy and isinstance(verdict, Refusal):
+            self._refusals.note(*asked, verdict.code, verdict.policy)
+            return _refused(policy, verdict, command)
         try:
             patience = self._budget(caller, wanted.wait_seconds + START_SECONDS)
             machine = await self._look_up(vps_id, patience)
@@ -227,10 +229,10 @@ class ToolService:
         if machine.is_windows:
             self._refusals.note(*asked, "guest_unsupported", policy.label)
             return answers.windows_refused(policy.label)
-        verdict = policy.judge(command)
+        verdict = verdict or policy.judge(command)
         if isinstance(verdict, Refusal):
             self._refusals.note(*asked, verdict.code, verdict.policy)
-            return answers.refused(verdict, command)
+            return _refused(policy, verdict, command)
         at_work = self._runner.at_work(caller.principal)
         if at_work >= self._limits.commands_at_once:
             self._refusals.note(*asked, "too_many_commands", policy.label)
@@ -402,3 +404,7 @@ class _Arguments:
             return model.model_validate(self._raw)
         except ValidationError as error:
             raise ArgumentError(argument_error(self._tool, model, error)) from None
+
+
+def _refused(policy: Policy, refusal: Refusal, command: str) -> types.CallToolResult:
+    return answers.refused(refusal, advise(policy, command, refusal), command)

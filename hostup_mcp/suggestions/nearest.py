@@ -8,22 +8,30 @@ is offered but what was asked, quoted in another way. Each is judged before it i
 from __future__ import annotations
 
 import difflib
+import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
 from itertools import chain
+from pathlib import Path
 from typing import Final
 
+from hostup_mcp.policy.judge import GENERAL_HINT, ApprovedCommand, Policy, Refusal
 from hostup_mcp.policy.preset import Preset, program_name
-from hostup_mcp.policy.rules import RuleSet
 from hostup_mcp.policy.shell.emit import emit
 from hostup_mcp.policy.shell.grammar import parse
 from hostup_mcp.policy.shell.tree import CommandLine, Stage, SyntaxRefusal
 from hostup_mcp.suggestions.line_rewrites import with_stage
-from hostup_mcp.suggestions.search import MOST, Refused, Search
+from hostup_mcp.suggestions.search import MOST, Search
 from hostup_mcp.suggestions.stage_rewrites import says_what
-from hostup_mcp.suggestions.text_spans import is_one_command
+from hostup_mcp.suggestions.text_rewrites import is_one_command
 from hostup_mcp.suggestions.wrappers import unwrapped
 
+_logger = logging.getLogger(__name__)
+
+_USE_NEAREST: Final = "Leave it out, or use one of the nearest allowed forms."
 _MAX_CHARACTERS: Final = 1000
 _MAX_EXAMPLES: Final = 2
 _MANY_PATTERNS: Final = 6
@@ -38,26 +46,59 @@ _ABOUT_FILES: Final = ("path_", "name_")
 _PARTIAL: Final = frozenset({"negation", "reserved_word", "substitution", "here_document"})
 
 
-class Suggester:
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What a refused caller is told to write instead.
+
+    Attributes:
+        hint: one sentence.
+        nearest: up to three allowed commands that come closest, best first.
+    """
+
+    hint: str
+    nearest: tuple[str, ...]
+
+
+def advise(policy: Policy, text: str, refusal: Refusal) -> Advice:
+    """What to write in place of a refused command. A search that fails offers no command."""
+    found = nearest(policy, text, refusal)
+    hint = _USE_NEAREST if found and refusal.hint == GENERAL_HINT else refusal.hint
+    return Advice(hint, found)
+
+
+def nearest(policy: Policy, text: str, refusal: Refusal) -> tuple[str, ...]:
+    """Up to three commands, each allowed as it stands, closest first; none if the search fails."""
+    try:
+        return search(policy, text, refusal)
+    except Exception as error:  # noqa: BLE001 - a suggestion that fails is no suggestion
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        # Without the error's own text, which may hold the command.
+        module = Path(place.filename).stem
+        _log_once(f"{type(error).__name__} in {module}.{place.name}, line {place.lineno}")
+        return ()
+
+
+def search(policy: Policy, text: str, refusal: Refusal) -> tuple[str, ...]:
+    """As `nearest`, but a search that fails raises what it fails with."""
+    return _Suggester(policy).suggest(text, refusal)
+
+
+@lru_cache(maxsize=64)
+def _log_once(failure: str) -> None:
+    _logger.warning("no command could be suggested: %s", failure)
+
+
+class _Suggester:
     """Finds allowed commands near a refused one."""
 
-    def __init__(
-        self, preset: Preset, rules: RuleSet, judge: Callable[[str], Refused | None]
-    ) -> None:
-        """The suggester.
-
-        Args:
-            preset: whose programs, examples and equivalents are used.
-            rules: the operator's own, whose examples are used.
-            judge: the policy: None for a command that it lets through.
-        """
-        self._preset = preset
-        self._rules = rules
-        self._judge = judge
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._preset = preset = policy.preset
+        self._rules = policy.rules
         # Under `unrestricted` the programs of the diagnostics tell what takes text.
-        self._reader = Preset("diagnostics") if preset.name == "unrestricted" else preset
+        self._reader = _diagnostics() if preset.name == "unrestricted" else preset
 
-    def suggest(self, text: str, refusal: Refused) -> tuple[str, ...]:
+    def suggest(self, text: str, refusal: Refusal) -> tuple[str, ...]:
         """Up to three commands, each allowed as it stands, closest first."""
         if refusal.code in _FINAL or len(text) > _MAX_CHARACTERS:
             return ()
@@ -79,13 +120,13 @@ class Suggester:
             if candidate in seen:
                 continue
             seen.add(candidate)
-            if self._judge(candidate) is None:
+            if isinstance(self._policy.judge(candidate), ApprovedCommand):
                 found.append(candidate)
             if len(found) == most:
                 break
         return tuple(found)
 
-    def _own_examples(self, text: str, refusal: Refused, asked: Stage) -> list[str]:
+    def _own_examples(self, text: str, refusal: Refusal, asked: Stage) -> list[str]:
         """Those of the operator's rules for the only program that was asked for."""
         # A value that is not known may be any, so no other stands near to it.
         known = refusal.stages or refusal.code not in {"variable", "substitution"}
@@ -105,7 +146,7 @@ class Suggester:
         ]
         return _closest(text, examples)
 
-    def _preset_examples(self, text: str, refusal: Refused, search: Search) -> Iterator[str]:
+    def _preset_examples(self, text: str, refusal: Refusal, search: Search) -> Iterator[str]:
         """Those of the refused program's entry, in its place."""
         if not refusal.stages or refusal.code.startswith(_ABOUT_FILES):
             return
@@ -127,6 +168,11 @@ class Suggester:
         )
 
 
+@cache
+def _diagnostics() -> Preset:
+    return Preset("diagnostics")
+
+
 def _asks_for(asked: Sequence[str], shape: Sequence[str]) -> bool:
     """Whether a command asks for what a rule lets through, as far as the rule spells it out.
 
@@ -142,7 +188,7 @@ def _closest(text: str, examples: Sequence[str]) -> list[str]:
     return difflib.get_close_matches(text, examples, n=_MAX_EXAMPLES, cutoff=0.0)
 
 
-def _asked(text: str, refusal: Refused) -> Stage | None:
+def _asked(text: str, refusal: Refusal) -> Stage | None:
     """The refused stage; of a text that is not in the grammar, the program that it begins with."""
     if refusal.stages:
         return refusal.stages[_stage_at(refusal.stages, refusal.offset)]

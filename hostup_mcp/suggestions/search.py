@@ -11,8 +11,9 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import Final, Protocol
+from typing import Final
 
+from hostup_mcp.policy.judge import Refusal
 from hostup_mcp.policy.mismatch import Misfit
 from hostup_mcp.policy.preset import Preset
 from hostup_mcp.policy.rules import RuleSet
@@ -44,30 +45,6 @@ _MAX_REFUSED: Final = 4
 _KINDS: Final[tuple[Kind, ...]] = ("same", "quoted", "changed", "literal")
 
 
-class Refused(Protocol):
-    """What is read of a refusal."""
-
-    @property
-    def code(self) -> str:
-        """Stable code."""
-        ...
-
-    @property
-    def offset(self) -> int:
-        """Where the token stands."""
-        ...
-
-    @property
-    def length(self) -> int:
-        """How long it is."""
-        ...
-
-    @property
-    def stages(self) -> Stages:
-        """What was judged."""
-        ...
-
-
 class Search:
     """One search, with a bound on how many commands are looked at."""
 
@@ -81,7 +58,7 @@ class Search:
         self._seen = {text}
         self._steps = 0
 
-    def near(self, refusal: Refused) -> Iterator[str]:
+    def near(self, refusal: Refusal) -> Iterator[str]:
         """Commands to offer, closest first, not yet judged."""
         if refusal.stages:
             if self._preset.name != "unrestricted":
@@ -89,9 +66,9 @@ class Search:
         else:
             yield from self._texts(self._text, refusal)
 
-    def _texts(self, text: str, refusal: Refused | SyntaxRefusal) -> Iterator[str]:
+    def _texts(self, text: str, refusal: Refusal | SyntaxRefusal) -> Iterator[str]:
         """For what is not in the grammar: few changes before many."""
-        todo: deque[tuple[str, Refused | SyntaxRefusal, Kind]] = deque([(text, refusal, "same")])
+        todo: deque[tuple[str, Refusal | SyntaxRefusal, Kind]] = deque([(text, refusal, "same")])
         while todo:
             current, fault, kind = todo.popleft()
             for mended in rewrite_text(current, fault.code, fault.offset, fault.length):

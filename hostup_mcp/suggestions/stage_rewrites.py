@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -14,8 +14,8 @@ from hostup_mcp.policy.preset import Preset, program_name
 from hostup_mcp.policy.programs.lookups import NETWORK_REFUSED
 from hostup_mcp.policy.shell.tree import Stage, Word
 from hostup_mcp.suggestions.printed_bytes import same_bytes
+from hostup_mcp.suggestions.substitutes import substitutes
 from hostup_mcp.suggestions.templates import filled, instead_of
-from hostup_mcp.suggestions.typos import meant_by
 from hostup_mcp.suggestions.wrappers import Argv, unwrapped
 
 _USUAL_NAMES: Final = {"/etc/": ("conf.d/*.conf", "*.conf"), "": ("*.log",)}
@@ -24,6 +24,7 @@ _TESTS: Final = re.compile(r"-[efdLhs]")
 # Without an option of these, the command is about another machine or other files.
 _SAYS_WHAT: Final[tuple[Effect, ...]] = ("elsewhere", "read", "load")
 _LOOKS_UP: Final = frozenset({"-v", "-V"})
+_LEAST_LETTERS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,8 @@ class StageRewriter:
         folder, _, base = name.rpartition("/")
         if base == "test" and len(argv) == 3 and _TESTS.fullmatch(argv[1]) and argv[2][:1] == "/":
             yield ("stat", argv[2])
-        forms = data.equivalents.get(base) or data.equivalents.get(f"{folder}/", ())
+        equivalents = substitutes().equivalents
+        forms = equivalents.get(base) or equivalents.get(f"{folder}/", ())
         for form in forms:
             yield from filled(form, argv)
         refused = self._preset.refused_names(base) or base in data.command
@@ -270,3 +272,28 @@ def _plain(path: str) -> str:
 
 def _replaced(argv: Argv, index: int, *words: str) -> Argv:
     return (*argv[:index], *words, *argv[index + 1 :])
+
+
+# ------------------------------------------------------------------ slips of the finger
+
+
+def meant_by(name: str, known: Iterable[str]) -> list[str]:
+    """The known names that a name is a misspelling of, in their order."""
+    lower = name.lower()
+    return [other for other in known if other != name and _is_slip(lower, other)]
+
+
+def _is_slip(name: str, other: str) -> bool:
+    """Whether one letter is other, missing or added, or two neighbours are swapped."""
+    if name == other:
+        return True
+    short, long = sorted((name, other), key=len)
+    same = 0
+    while same < len(short) and short[same] == long[same]:
+        same += 1
+    if len(short) == len(long):
+        swapped = short[same + 1 : same + 2] + short[same : same + 1]
+        if short[same + 2 :] == long[same + 2 :] and swapped == long[same : same + 2]:
+            return True
+        return len(name) >= _LEAST_LETTERS and short[same + 1 :] == long[same + 1 :]
+    return len(name) >= _LEAST_LETTERS and short[same:] == long[same + 1 :]
