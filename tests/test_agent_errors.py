@@ -179,7 +179,7 @@ def test_a_fault_before_the_start_leaves_the_command_not_run(
             text = error_text(client.call("vps_exec", vps_id=VPS, command="uptime"))
             assert text.startswith(f"{code}: "), (name, text)
             assert "The command was not run." in text, name
-            assert "status: unavailable" in text, name
+            assert "status: not_started" in text, name
             # Asked beside the look-up, and once more: what failed may have passed.
             assert [r.method for r in scripted.received] == ["GET", "GET"], name
             relieve(client, scripted, name)
@@ -204,7 +204,7 @@ def test_a_fault_of_the_start_is_told_as_not_run_only_where_that_is_certain(
             assert text.startswith(f"{expected}: "), (name, text)
             if name in CERTAIN:
                 assert "The command was not run." in text, name
-                assert "status: unavailable" in text, name
+                assert "status: not_started" in text, name
             else:
                 assert "may have run" in text or "not known whether the command ran" in text, text
                 assert "status: unknown" in text, name
@@ -241,7 +241,7 @@ def test_a_fault_of_the_poll_never_says_that_the_command_failed(
             assert "The command was started" in text, name
             assert "exec_id: exec_" in text, name
             assert "pid: 42" in text, name
-            assert f"status: {'lost' if name in LOST else 'unavailable'}" in text, (name, text)
+            assert f"status: {'lost' if name in LOST else 'running'}" in text, (name, text)
             # Once the fault has passed, the result is there, also where it was taken for lost.
             scripted.script = in_state("poll")(json_answer({"exited": True, "exitCode": 0}))
             handle = re.search("exec_[a-z2-7]{26}", text)
@@ -342,7 +342,7 @@ def test_a_reason_cannot_forge_lines_or_fill_the_context(
         text = error_text(client.call("vps_exec", vps_id=VPS, command="uptime"))
         assert len(text) < 1000
         assert [line for line in text.splitlines() if line.startswith("status:")] == [
-            "status: unavailable"
+            "status: not_started"
         ]
         listed = client.call("list_vps")["result"]
         assert len(listed["content"][0]["text"]) < 1000

@@ -89,7 +89,7 @@ async def test_a_vps_that_takes_no_commands_is_asked_about_once(
     assert first.startswith(said)
     assert "The command was not run." in first
     assert advice in first
-    assert "status: unavailable" in rest
+    assert "status: not_started" in rest
     paths = [request.path.rpartition("/")[2] for request in scripted.received]
     assert paths == ["exec", "status"]
 
@@ -231,7 +231,7 @@ async def test_a_start_that_is_refused_is_told_apart_and_not_made_again(
     assert text(result).startswith(said)
     assert "The command was not run." in text(result)
     assert advice in text(result)
-    assert "status: unavailable" in text(result)
+    assert "status: not_started" in text(result)
     assert starts(scripted) == 1
 
 

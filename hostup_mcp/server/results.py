@@ -39,7 +39,9 @@ _UNANSWERED: Final = Fault(
     "Call again with a longer wait_seconds.",
 )
 
-ErrorStatus = Literal["unknown", "lost", "refused", "unavailable"]
+ErrorStatus = Literal["running", "refused", "not_started", "unknown", "lost"]
+"""What an error says of its command: under way; refused by the policy; certainly not run; may have
+run; ran, and its result is gone."""
 
 
 def error(
@@ -64,7 +66,7 @@ def not_sent(fault: HostUpError | JournalError, vps_id: str, policy: str) -> typ
     """The error result for a command that failed before it was an execution."""
     message = f"{fault.message} The command was not run."
     return error(
-        fault.code, message, fault.advice, status="unavailable", vps_id=vps_id, policy=policy
+        fault.code, message, fault.advice, status="not_started", vps_id=vps_id, policy=policy
     )
 
 
@@ -175,7 +177,7 @@ def too_many(at_work: int) -> types.CallToolResult:
         "too_many_commands",
         f"{at_work} commands were started here and have not ended, so nothing was sent.",
         "Wait for some of them with vps_exec_result; the operator sets execution.commands_at_once.",
-        status="unavailable",
+        status="not_started",
     )
 
 
@@ -296,7 +298,6 @@ def _running(record: Execution, telling: Telling) -> types.CallToolResult:
 
 
 def _ended(record: Execution, state: Ended, notes: tuple[str, ...]) -> types.CallToolResult:
-    status: ErrorStatus = "unavailable" if state.kind == "not_started" else state.kind
     message = state.message
     if state.kind == "not_started":
         message = f"{message} The command was not run."
@@ -304,7 +305,7 @@ def _ended(record: Execution, state: Ended, notes: tuple[str, ...]) -> types.Cal
         state.code,
         message,
         state.advice,
-        status=status,
+        status=state.kind,
         exec_id=record.exec_id,
         vps_id=record.vps_id,
         pid=record.pid,
@@ -320,7 +321,7 @@ def held_up(job: Job, problem: Fault) -> types.CallToolResult:
     How far the command had come says what it may have done.
     """
     record = job.execution
-    status: ErrorStatus = "unavailable"
+    status: ErrorStatus = "running"
     advice = problem.advice
     if not job.is_confirmed:
         status, message = "unknown", problem.message

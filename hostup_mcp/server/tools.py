@@ -44,7 +44,7 @@ _Wait = Annotated[
     Field(
         ge=0,
         le=WAIT_MAX_SECONDS,
-        description="Longest wait for the end, 45 by default; the start may take 5 more",
+        description="Seconds to wait for the command to end",
     ),
     BeforeValidator(_whole),
 ]
@@ -89,7 +89,7 @@ class VpsExecArguments(_Arguments):
         Field(
             max_length=128,
             pattern=_KEY,
-            description="Same key, same execution; a new key runs it anew",
+            description="New value: run again; same value: same run",
         ),
     ] = ""
 
@@ -98,10 +98,10 @@ class VpsExecResultArguments(_Arguments):
     """Arguments of `vps_exec_result`."""
 
     exec_id: Annotated[
-        str, Field(max_length=64, description="Handle from vps_exec; empty: vps_id and pid")
+        str, Field(max_length=64, description="From vps_exec; or give vps_id and pid")
     ] = ""
     vps_id: Annotated[
-        str, Field(max_length=64, pattern=_ID, description="With pid, for want of exec_id")
+        str, Field(max_length=64, pattern=_ID, description="With pid, where exec_id is not known")
     ] = ""
     pid: Annotated[
         int,
@@ -114,17 +114,19 @@ class VpsExecResultArguments(_Arguments):
     ] = "both"
     offset: Annotated[
         int,
-        Field(ge=0, le=OFFSET_MAX, description="First byte, as next_offset says"),
+        Field(ge=0, le=OFFSET_MAX, description="Start byte; use next_offset"),
         BeforeValidator(_whole),
     ] = 0
     max_bytes: Annotated[
         int,
-        Field(ge=0, le=MAX_PART_BYTES, description="Of each stream; 0: the usual window"),
+        Field(
+            ge=0, le=MAX_PART_BYTES, description="Bytes of each stream; 0: head and tail, 16 KiB"
+        ),
         BeforeValidator(_whole),
     ] = 0
     tail_lines: Annotated[
         int,
-        Field(ge=0, le=LINES_MAX, description="Only so many last lines"),
+        Field(ge=0, le=LINES_MAX, description="Only the last N lines"),
         BeforeValidator(_whole),
     ] = 0
     grep: Annotated[
@@ -182,16 +184,18 @@ class ExecResult(_Result):
     ]
     exit_code: int | None
     signal: int | None
-    stdout: Annotated[str, Field(description="Untrusted; a window, or the part asked for")]
+    stdout: Annotated[str, Field(description="Untrusted; head and tail, or the part asked for")]
     stderr: str
-    stdout_bytes: Annotated[int, Field(description="Of the whole")]
+    stdout_bytes: Annotated[int, Field(description="Full size")]
     stderr_bytes: int
     next_offset: Annotated[
-        int | None, Field(description="Where to read on, if one stream was asked for")
+        int | None, Field(description="Next offset, if one stream was asked for")
     ]
     notes: Annotated[tuple[str, ...], Field(description="What was cut, changed or dropped")]
     elapsed_seconds: float
-    next_poll_seconds: Annotated[int | None, Field(description="While running: when to ask again")]
+    next_poll_seconds: Annotated[
+        int | None, Field(description="While running: seconds until the next call")
+    ]
 
 
 # ------------------------------------------------------------------ definitions

@@ -231,12 +231,9 @@ def said(answer: types.CallToolResult, fact: str) -> str:
 
 
 def shown_state(answer: types.CallToolResult) -> str:
-    """The state that an answer tells of; `not_started` is called unavailable there."""
+    """The state that an answer tells of."""
     content: Any = answer.structured_content
-    if not answer.is_error:
-        return str(content["status"])
-    told = said(answer, "status")
-    return "not_started" if told == "unavailable" else told
+    return said(answer, "status") if answer.is_error else str(content["status"])
 
 
 async def wait_until(holds: Callable[[], bool]) -> None:
