@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hostup_mcp.execution.journal.records import Output, Stream
 from hostup_mcp.execution.journal.sqlite.store import SqliteStore
-from hostup_mcp.output.search import PatternError
+from hostup_mcp.output.line_search import LinePatternError
 from hostup_mcp.output.window import MAX_PART_BYTES
 from hostup_mcp.server.tools import VpsExecResultArguments
 from hostup_mcp.server.views import Shown, View, show
@@ -139,7 +139,7 @@ def test_what_a_search_left_undone_is_told() -> None:
 
 @pytest.mark.parametrize("pattern", ["(", "a{1001}", r"(?=x)", r"\1", "[z-a]"])
 def test_a_pattern_that_re2_does_not_take(pattern: str) -> None:
-    with pytest.raises(PatternError, match="RE2 does not accept this pattern"):
+    with pytest.raises(LinePatternError, match="RE2 does not accept this pattern"):
         shown("x", grep=pattern)
 
 

@@ -100,7 +100,7 @@ def windows_refused(policy: str) -> types.CallToolResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Telling:
+class AnswerContext:
     """What an answer is made from, beside the execution.
 
     Attributes:
@@ -120,38 +120,38 @@ class Telling:
     held_up_seconds: float = 0.0
 
 
-def execution(job: Job, output: Output, telling: Telling) -> types.CallToolResult:
+def execution(job: Job, output: Output, context: AnswerContext) -> types.CallToolResult:
     """The result of a command, finished or not, or the error that stands in its place.
 
     Args:
         job: the command.
         output: what it wrote, if it is over.
-        telling: what else the answer is made from.
+        context: what else the answer is made from.
 
     Raises:
-        PatternError: the pattern of the view cannot be used.
+        LinePatternError: the pattern of the view cannot be used.
     """
     record = job.execution
     match record.state:
         case Completed() as state if state.is_prepared:
-            return _completed(record, state, output, telling)
+            return _completed(record, state, output, context)
         case Ended() as state:
-            return _ended(record, state, telling.notes)
+            return _ended(record, state, context.notes)
         case _ if job.problem is not None:
             return held_up(job, job.problem)
         case Completed():
-            return not_read_yet(job, telling)
+            return not_read_yet(job, context)
         case _ if not job.is_confirmed:
             return held_up(job, _UNANSWERED)
         case _:
-            return _running(record, telling)
+            return _running(record, context)
 
 
-def not_read_yet(job: Job, telling: Telling) -> types.CallToolResult:
+def not_read_yet(job: Job, context: AnswerContext) -> types.CallToolResult:
     """The result of a command that has ended, while what it wrote is not ready to be shown."""
     note = "the command has ended; its output is long, and not ready to be shown yet"
-    soon = replace(telling, again=(_SOON_SECONDS, "its output is ready then"))
-    return _running(job.execution, replace(soon, notes=(*telling.notes, note)))
+    soon = replace(context, again=(_SOON_SECONDS, "its output is ready then"))
+    return _running(job.execution, replace(soon, notes=(*context.notes, note)))
 
 
 def unclear(record: Execution) -> types.CallToolResult:
@@ -205,14 +205,14 @@ def repeat_note(claim: Claim, record: Execution) -> tuple[str, ...]:
 
 
 def _completed(
-    record: Execution, state: Completed, output: Output, telling: Telling
+    record: Execution, state: Completed, output: Output, context: AnswerContext
 ) -> types.CallToolResult:
     out, err = (
-        show(name, output, telling.view, telling.window_bytes, record.exec_id)
+        show(name, output, context.view, context.window_bytes, record.exec_id)
         for name in ("stdout", "stderr")
     )
-    notes = (*telling.notes, *_dropped(state), *out.notes, *err.notes)
-    one = telling.view.streams
+    notes = (*context.notes, *_dropped(state), *out.notes, *err.notes)
+    one = context.view.streams
     rest = (out if one == ("stdout",) else err).next_offset if len(one) == 1 else None
     ended: Literal["exit", "signal", "abnormal"]
     match (state.exit_code, state.signal):
@@ -240,7 +240,7 @@ def _completed(
         stderr_bytes=err.total_bytes,
         next_offset=rest,
         notes=notes,
-        elapsed_seconds=round(telling.elapsed, 3),
+        elapsed_seconds=round(context.elapsed, 3),
         next_poll_seconds=None,
     )
     lines = [
@@ -259,11 +259,11 @@ def _dropped(state: Completed) -> tuple[str, ...]:
     return (f"the output was dropped at {_time(state.dropped_at)}, to keep the journal small",)
 
 
-def _running(record: Execution, telling: Telling) -> types.CallToolResult:
-    seconds, why = telling.again
-    notes = telling.notes
-    if telling.held_up_seconds > _HELD_UP_SECONDS:
-        held = ceil(telling.held_up_seconds)
+def _running(record: Execution, context: AnswerContext) -> types.CallToolResult:
+    seconds, why = context.again
+    notes = context.notes
+    if context.held_up_seconds > _HELD_UP_SECONDS:
+        held = ceil(context.held_up_seconds)
         notes = (*notes, f"HostUp's rate limit lets nothing be asked or sent for {held} s more")
         if held > seconds:
             seconds, why = held, "HostUp's rate limit holds until then"
@@ -283,7 +283,7 @@ def _running(record: Execution, telling: Telling) -> types.CallToolResult:
         stderr_bytes=0,
         next_offset=None,
         notes=notes,
-        elapsed_seconds=round(telling.elapsed, 3),
+        elapsed_seconds=round(context.elapsed, 3),
         next_poll_seconds=seconds,
     )
     started = "" if record.pid is not None else " (HostUp has not confirmed its start yet)"

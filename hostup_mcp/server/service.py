@@ -22,11 +22,10 @@ from hostup_mcp.hostup.client import HostUpClient
 from hostup_mcp.hostup.errors import HostUpError, TimedOut
 from hostup_mcp.hostup.inventory import Inventory, Machine
 from hostup_mcp.hostup.models import VpsPage
-from hostup_mcp.output.search import PatternError
+from hostup_mcp.output.line_search import LinePatternError
 from hostup_mcp.policy.judge import Policy, Refusal
 from hostup_mcp.policy.policies import Policies
-from hostup_mcp.server import results as answers
-from hostup_mcp.server import tasks
+from hostup_mcp.server import results, tasks
 from hostup_mcp.server.client_timeouts import budget_seconds, limit_seconds
 from hostup_mcp.server.delivery import Receipts
 from hostup_mcp.server.progress import Send, reporting
@@ -151,14 +150,14 @@ class ToolService:
             if name == "vps_exec":
                 asked = arguments.get("vps_id"), arguments.get("command")
                 self._refusals.note(caller.principal, *asked, "argument_invalid")
-            return answers.error("argument_invalid", str(fault), "Nothing was sent to HostUp.")
-        except PatternError as fault:
-            return answers.error("pattern_invalid", str(fault), "Nothing was sent to HostUp.")
+            return results.error("argument_invalid", str(fault), "Nothing was sent to HostUp.")
+        except LinePatternError as fault:
+            return results.error("pattern_invalid", str(fault), "Nothing was sent to HostUp.")
         except (HostUpError, JournalError) as fault:
-            return answers.request_failed(fault)
+            return results.request_failed(fault)
         except Exception:  # a bug of ours must not end the connection
             _logger.exception("tool %s", name)
-            return answers.error(
+            return results.error(
                 "internal_error",
                 "hostup-mcp failed in a way it should not.",
                 "The operator finds the cause in the server's log.",
@@ -176,7 +175,7 @@ class ToolService:
                     primary_ip=wanted.primary_ip,
                 )
         if page is None:
-            return answers.request_failed(
+            return results.request_failed(
                 TimedOut("HostUp did not give the list in time.", "Try again a little later.")
             )
         for vps in page.data:
@@ -192,15 +191,15 @@ class ToolService:
         try:
             job, claim = await self._runner.start(permitted)
         except KeyConflict as conflict:
-            return answers.key_conflict(conflict.execution)
+            return results.key_conflict(conflict.execution)
         except JournalError as fault:
-            return answers.not_sent(fault, wanted.vps_id, permitted.command.policy)
+            return results.not_sent(fault, wanted.vps_id, permitted.command.policy)
         if claim == "unclear":
-            return answers.unclear(job.execution)
+            return results.unclear(job.execution)
         # What stands for an earlier execution is told as a result, which has room to say that.
         if claim == "new" and caller.takes_tasks:
             return await self._task(job)
-        notes = answers.repeat_note(claim, job.execution)
+        notes = results.repeat_note(claim, job.execution)
         try:
             return await self._answer(job, wanted.wait_seconds, caller, began=began, notes=notes)
         except anyio.get_cancelled_exc_class():
@@ -224,11 +223,11 @@ class ToolService:
             patience = self._budget(caller, wanted.wait_seconds + START_SECONDS)
             machine = await self._look_up(vps_id, patience)
         except HostUpError as fault:
-            return answers.not_sent(fault, vps_id, (policy or self._policies.default).label)
+            return results.not_sent(fault, vps_id, (policy or self._policies.default).label)
         policy = policy or self._policies.find(vps_id, machine.name)
         if machine.is_windows:
             self._refusals.note(*asked, "guest_unsupported", policy.label)
-            return answers.windows_refused(policy.label)
+            return results.windows_refused(policy.label)
         verdict = verdict or policy.judge(command)
         if isinstance(verdict, Refusal):
             self._refusals.note(*asked, verdict.code, verdict.policy)
@@ -236,7 +235,7 @@ class ToolService:
         at_work = self._runner.at_work(caller.principal)
         if at_work >= self._limits.commands_at_once:
             self._refusals.note(*asked, "too_many_commands", policy.label)
-            return answers.too_many(at_work)
+            return results.too_many(at_work)
         key = wanted.idempotency_key or None
         return Order(vps_id, verdict, key, machine.service_status, caller.principal)
 
@@ -275,7 +274,7 @@ class ToolService:
         if wanted.exec_id:
             execution = await self._runner.get(wanted.exec_id, caller.principal)
             if execution is None:
-                return answers.error(
+                return results.error(
                     "exec_id_unknown",
                     "There is no command with this exec_id.",
                     "Take exec_id from vps_exec's answer, or give vps_id and pid.",
@@ -286,7 +285,7 @@ class ToolService:
         elif wanted.vps_id and wanted.pid:
             followed = await self._runner.follow(wanted.vps_id, wanted.pid, caller.principal)
             if followed is None:
-                return answers.request_failed(PID_UNKNOWN)
+                return results.request_failed(PID_UNKNOWN)
             job = followed
         else:
             raise ArgumentError("exec_id is required, or vps_id and pid together.")
@@ -315,24 +314,24 @@ class ToolService:
         with anyio.move_on_after(max(_TELL_SECONDS, left)):
             return await self._tell(job, waited, view or View(), notes)
         # An answer that comes too late is taken for none, and then the command is ordered again.
-        return answers.not_read_yet(job, self._telling(job, waited, view or View(), notes))
+        return results.not_read_yet(job, self._context(job, waited, view or View(), notes))
 
     async def _tell(
         self, job: Job, waited: float, view: View, notes: tuple[str, ...] = ()
     ) -> types.CallToolResult:
-        telling = self._telling(job, waited, view, notes)
+        context = self._context(job, waited, view, notes)
         try:
             async with self._runner.output(job.execution) as output:
                 answer = await anyio.to_thread.run_sync(
-                    answers.execution, job, output, telling, abandon_on_cancel=True
+                    results.execution, job, output, context, abandon_on_cancel=True
                 )
         except JournalError as fault:
-            return answers.held_up(job, Fault.of(fault))
-        except PatternError:
+            return results.held_up(job, Fault.of(fault))
+        except LinePatternError:
             raise
         except Exception:  # whatever it is, the command was ordered, and its handle must be told
             _logger.exception("execution %s", job.execution.exec_id)
-            return answers.held_up(job, INTERNAL)
+            return results.held_up(job, INTERNAL)
         ended = job.execution
         if isinstance(ended.state, Completed) and not ended.state.is_prepared:
             pass  # its end is not told yet
@@ -342,10 +341,10 @@ class ToolService:
             self._receipts.expect(ended.exec_id, lambda: self._runner.was_told(ended))
         return answer
 
-    def _telling(
+    def _context(
         self, job: Job, waited: float, view: View, notes: tuple[str, ...]
-    ) -> answers.Telling:
-        return answers.Telling(
+    ) -> results.AnswerContext:
+        return results.AnswerContext(
             elapsed=self._runner.elapsed(job.execution),
             again=self._runner.suggest(job.execution, waited),
             view=view,
@@ -407,4 +406,4 @@ class _Arguments:
 
 
 def _refused(policy: Policy, refusal: Refusal, command: str) -> types.CallToolResult:
-    return answers.refused(refusal, advise(policy, command, refusal), command)
+    return results.refused(refusal, advise(policy, command, refusal), command)

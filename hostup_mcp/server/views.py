@@ -89,7 +89,7 @@ def show(name: StreamName, output: Output, view: View, window_bytes: int, exec_i
         exec_id: for the call that gets the rest.
 
     Raises:
-        PatternError: the pattern of `view.grep` cannot be used, or takes too long.
+        LinePatternError: the pattern of `view.grep` cannot be used, or takes too long.
     """
     stream = output.stdout if name == "stdout" else output.stderr
     notes = [f"{name}: {note}" for note in _about(stream)]
@@ -127,7 +127,7 @@ def _part(stream: Stream, view: View, window_bytes: int) -> Part:
 
 
 def _grep(name: StreamName, stream: Stream, view: View, notes: list[str]) -> Shown:
-    from hostup_mcp.output.search import grep  # noqa: PLC0415 - RE2 waits until it is needed
+    from hostup_mcp.output.line_search import grep  # noqa: PLC0415 - RE2 waits until it is needed
 
     room = view.max_bytes or _READ_BYTES
     found = grep(stream.text, view.grep, view.context_lines, room, view.offset or 0)

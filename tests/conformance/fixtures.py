@@ -14,8 +14,7 @@ import mcp_types as types
 from mcp.shared.exceptions import MCPError
 
 from hostup_mcp.sandbox.machines import DB, WEB
-from hostup_mcp.server import results as answers
-from hostup_mcp.server import tasks
+from hostup_mcp.server import results, tasks
 from hostup_mcp.server.progress import reporting
 from hostup_mcp.server.service import Answer, Caller, ToolService
 
@@ -99,7 +98,7 @@ async def _plain(name: str, arguments: dict[str, Any], caller: Caller) -> Answer
     """Fixtures that answer once."""
     match name:
         case "test_error_handling":
-            return answers.error("fixture_failed", "This error is meant.", "Go on.")
+            return results.error("fixture_failed", "This error is meant.", "Go on.")
         case "test_tool_with_progress":
             async with reporting(caller.send, lambda: "working"):
                 await anyio.sleep(2.2)

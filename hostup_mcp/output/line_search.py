@@ -40,7 +40,7 @@ _PIECE: Final = re.compile(
 _ALSO_LINE_ENDS: Final = {r"\A": "^", r"\z": "$"}
 
 
-class PatternError(ValueError):
+class LinePatternError(ValueError):
     """The pattern cannot be used; the message says why and what to do."""
 
 
@@ -99,7 +99,7 @@ def grep(text: str, pattern: str, context_lines: int, max_bytes: int, offset: in
         offset: the search begins with the line that this byte stands in.
 
     Raises:
-        PatternError: RE2 does not accept the pattern, or it would take or took too long.
+        LinePatternError: RE2 does not accept the pattern, or it would take or took too long.
     """
     data = encoded(text)
     search = _Search(data, _compiled(pattern), offset)
@@ -112,7 +112,7 @@ def grep(text: str, pattern: str, context_lines: int, max_bytes: int, offset: in
             view.add(line)
     except _TimeUp:
         if view.left_out is None:
-            raise PatternError(
+            raise LinePatternError(
                 f"The search took longer than {_SECONDS_MAX:g} s; use a simpler pattern, with "
                 "fewer repetitions."
             ) from None
@@ -132,7 +132,7 @@ def grep(text: str, pattern: str, context_lines: int, max_bytes: int, offset: in
 
 def _compiled(pattern: str) -> Pattern:
     if len(pattern) > _PATTERN_MAX:
-        raise PatternError(f"The pattern is longer than {_PATTERN_MAX} characters.")
+        raise LinePatternError(f"The pattern is longer than {_PATTERN_MAX} characters.")
     import re2  # noqa: PLC0415 - the class above is needed at every start, RE2 is not
 
     # It would keep the last 128 patterns, each with its memory.
@@ -152,7 +152,7 @@ def _compiled(pattern: str) -> Pattern:
         if compiled.programsize > _PROGRAM_MAX:
             raise _too_large()
         return compiled
-    raise PatternError(
+    raise LinePatternError(
         f"RE2 does not accept this pattern ({reason}); to search for a text as it is, put a "
         "backslash before each punctuation character in it."
     ) from None
@@ -169,8 +169,8 @@ def _options(memory: int) -> Options:
     return options
 
 
-def _too_large() -> PatternError:
-    return PatternError(
+def _too_large() -> LinePatternError:
+    return LinePatternError(
         "The pattern is too large once its repetitions are written out, and would take too long; "
         "repeat less, or shorter things."
     )
@@ -180,15 +180,15 @@ def _for_lines(pattern: str) -> str:
     r"""The pattern with the ends of a line for those of the text, `\A` and `\z`.
 
     Raises:
-        PatternError: it asks for what reaches over line ends.
+        LinePatternError: it asks for what reaches over line ends.
     """
 
     def piece(found: re.Match[str]) -> str:
         text = found[0]
         if text == r"\C":
-            raise PatternError(r"\C, a single byte, cannot be searched for; use a dot.")
+            raise LinePatternError(r"\C, a single byte, cannot be searched for; use a dot.")
         if text.startswith("(?") and "m" in text.partition("-")[2]:
-            raise PatternError("Lines are searched one at a time; leave the flag -m out.")
+            raise LinePatternError("Lines are searched one at a time; leave the flag -m out.")
         return _ALSO_LINE_ENDS.get(text, text)
 
     return _PIECE.sub(piece, pattern)
