@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hostup_mcp.policy.judge import ApprovedCommand, Policy, Refusal
-from hostup_mcp.policy.mismatch import Misfit
+from hostup_mcp.policy.mismatch import Mismatch
 from hostup_mcp.policy.policies import Policies, PolicyData
 from hostup_mcp.policy.preset import Preset, preset_data
 from hostup_mcp.policy.values.path_patterns import PathPattern
@@ -150,7 +150,7 @@ def test_what_may_be_opened(path: str, is_glob: bool, fits: bool) -> None:
 # ------------------------------------------------------------------ walks
 
 
-def walk(path: str, depth: int | None = None) -> Misfit | None:
+def walk(path: str, depth: int | None = None) -> Mismatch | None:
     return PATHS.check_walk(path, is_glob="*" in path or "?" in path, depth=depth)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Final, Literal
 
-from hostup_mcp.policy.mismatch import Misfit, shown
+from hostup_mcp.policy.mismatch import Mismatch, shown
 from hostup_mcp.policy.preset import Preset, data_digest, program_name
 from hostup_mcp.policy.programs.lookups import NETWORK_REFUSED
 from hostup_mcp.policy.rules import Rule, RuleSet, Verdict, barred
@@ -121,7 +121,7 @@ class Refusal:
 class _Finding:
     verdict: Literal["ask", "deny"]
     stage: Stage
-    fault: Misfit
+    fault: Mismatch
     who: str
 
 
@@ -213,8 +213,8 @@ class Policy:
         # Where the preset knows the program, its word on another subcommand is the better one.
         known = program_name(stage.words[0].text) in self.preset.commands
         if near is not None and (not known or near[1].index != 1):
-            rule, misfit = near
-            return _Finding("deny", stage, _near_miss(rule, misfit), _by(rule.place))
+            rule, mismatch = near
+            return _Finding("deny", stage, _near_miss(rule, mismatch), _by(rule.place))
         return _Finding("deny", stage, fault, _who(stage, fault))
 
     def _by_rule(self, stage: Stage, verdict: Verdict, reason: str, place: str) -> _Finding | None:
@@ -224,14 +224,14 @@ class Policy:
             case "allow":
                 return None
             case "ask":
-                fault = Misfit(
+                fault = Mismatch(
                     "approval_needed",
                     f"A rule wants a human to be asked ({reason}), which this version cannot do.",
                     hint=f"Ask the operator to run it, or to allow it ({program}).",
                 )
                 return _Finding("ask", stage, fault, who)
             case _:
-                fault = Misfit(
+                fault = Mismatch(
                     "rule_denied",
                     f"A rule of the operator's refuses this: {reason}.",
                     hint="Leave it out, or ask the operator.",
@@ -286,7 +286,7 @@ class Policy:
         )
 
 
-def _who(stage: Stage, fault: Misfit) -> str:
+def _who(stage: Stage, fault: Mismatch) -> str:
     if fault.code in _WHO_CAN_CHANGE:
         return _WHO_CAN_CHANGE[fault.code]
     match barred(stage.words[0].text):
@@ -302,11 +302,11 @@ def _by(place: str) -> str:
     return f"The operator, with {place} in the configuration file."
 
 
-def _near_miss(rule: Rule, misfit: Misfit) -> Misfit:
+def _near_miss(rule: Rule, mismatch: Mismatch) -> Mismatch:
     """What an own rule would have let through, where a command comes close to it."""
     form = " ".join(rule.data.argv)
     return replace(
-        misfit,
-        message=f"A rule allows {form}, and this is not of that form: {misfit.message}",
-        hint=misfit.hint or f"Write it as {form}.",
+        mismatch,
+        message=f"A rule allows {form}, and this is not of that form: {mismatch.message}",
+        hint=mismatch.hint or f"Write it as {form}.",
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
-class Misfit:
+class Mismatch:
     """The first word of an argv that a rule does not let through.
 
     Attributes:
@@ -23,7 +23,7 @@ class Misfit:
     hint: str = ""
     option: str = ""
 
-    def at(self, index: int) -> Misfit:
+    def at(self, index: int) -> Mismatch:
         """The same, of another word."""
         return replace(self, index=index)
 
@@ -35,6 +35,6 @@ def shown(text: str, limit: int = 80) -> str:
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
-def of_option(name: str, fault: Misfit, index: int) -> Misfit:
+def of_option(name: str, fault: Mismatch, index: int) -> Mismatch:
     """What is wrong with a value, told of the option whose value it is."""
-    return Misfit(fault.code, f"The value of {name}: {fault.message}", index, fault.hint, name)
+    return Mismatch(fault.code, f"The value of {name}: {fault.message}", index, fault.hint, name)

@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Final
 
 from hostup_mcp.policy.judge import Refusal
-from hostup_mcp.policy.mismatch import Misfit
+from hostup_mcp.policy.mismatch import Mismatch
 from hostup_mcp.policy.preset import Preset
 from hostup_mcp.policy.rules import RuleSet
 from hostup_mcp.policy.shell.emit import emit
@@ -54,7 +54,7 @@ class Search:
         self._rules = rules
         self._reader = reader
         self._rewriter = StageRewriter(preset)
-        self._faults: dict[tuple[Word, ...], Misfit | None] = {}
+        self._faults: dict[tuple[Word, ...], Mismatch | None] = {}
         self._seen = {text}
         self._steps = 0
 
@@ -217,19 +217,19 @@ class Search:
                 elif depth + 1 < _MAX_DEPTH and not rewrite.final:
                     todo.append((changed, left, depth + 1))
 
-    def _fault(self, stage: Stage) -> Misfit | None:
+    def _fault(self, stage: Stage) -> Mismatch | None:
         """Why a stage is refused."""
         rule = self._rules.find(stage)
         if rule is None:
             return self._checked(stage, self._preset)
         allows = rule.data.verdict == "allow"
-        return None if allows else Misfit("rule_denied", "A rule of the operator's refuses this.")
+        return None if allows else Mismatch("rule_denied", "A rule of the operator's refuses this.")
 
     def _reads(self, stage: Stage) -> bool:
         """Whether a stage is one that the preset lets through by itself."""
         return self._checked(stage, self._reader) is None
 
-    def _checked(self, stage: Stage, preset: Preset) -> Misfit | None:
+    def _checked(self, stage: Stage, preset: Preset) -> Mismatch | None:
         """What the preset says; each argv is looked at once."""
         if stage.words not in self._faults:
             self._faults[stage.words] = preset.check(stage.words)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from hostup_mcp.policy.mismatch import Misfit
+from hostup_mcp.policy.mismatch import Mismatch
 from hostup_mcp.policy.models import Command, Effect, Find, Getopt, Subcommands
 from hostup_mcp.policy.preset import Preset, program_name
 from hostup_mcp.policy.programs.lookups import NETWORK_REFUSED
@@ -54,7 +54,7 @@ class StageRewriter:
         """
         self._preset = preset
 
-    def rewrites(self, stage: Stage, fault: Misfit, folder: str) -> Iterator[Rewrite]:
+    def rewrites(self, stage: Stage, fault: Mismatch, folder: str) -> Iterator[Rewrite]:
         """Other words for a refused stage, likeliest first.
 
         Args:
@@ -175,7 +175,7 @@ def _on_one_disk(argv: Argv, index: int, command: Command) -> Iterator[Argv]:
             yield _replaced(argv, index, f"{argv[index]}/")
 
 
-def _with_option(argv: Argv, fault: Misfit, command: Command) -> Iterator[Argv]:
+def _with_option(argv: Argv, fault: Mismatch, command: Command) -> Iterator[Argv]:
     """With the option that is missing."""
     if fault.code == "option_missing" and isinstance(command, Getopt):
         yield (argv[0], command.needs[fault.option].add, *argv[1:])

@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final, Literal
 
-from hostup_mcp.policy.mismatch import Misfit, shown
+from hostup_mcp.policy.mismatch import Mismatch, shown
 from hostup_mcp.policy.models import Awk, OptionSet
 from hostup_mcp.policy.programs.awk_growth import Printed, ProgramGrowth
 from hostup_mcp.policy.programs.delimited import end_of_expression
@@ -76,17 +76,17 @@ _HINT: Final = (
 )
 
 
-def check_awk(spec: Awk, words: Sequence[Word], types: ValueTypes) -> Misfit | None:
+def check_awk(spec: Awk, words: Sequence[Word], types: ValueTypes) -> Mismatch | None:
     """Whether the words after `awk` are options, one program and files to read."""
     place = _program_index(spec, words)
     fault = check_options(OptionSet(options=spec.options), words[:place], types)
     if fault:
         return fault
     if place is None:
-        return Misfit("usage_refused", "A program is missing.", -1, _HINT)
+        return Mismatch("usage_refused", "A program is missing.", -1, _HINT)
     text = words[place].text
     if words[place].is_glob or not is_plain_program(text):
-        return Misfit(
+        return Mismatch(
             "program_refused",
             f"{shown(text)} is not a program of the kind accepted: patterns, and print or sums.",
             place,

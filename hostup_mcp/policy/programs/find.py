@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from hostup_mcp.policy.mismatch import Misfit, of_option, shown
+from hostup_mcp.policy.mismatch import Mismatch, of_option, shown
 from hostup_mcp.policy.models import Find
 from hostup_mcp.policy.shell.tree import Word
 from hostup_mcp.policy.values.types import ValueTypes
@@ -15,11 +15,11 @@ _SAME_DISK = frozenset({"-xdev", "-mount"})
 _NEGATIONS = frozenset({"!", "-not"})
 
 
-def check_find(spec: Find, words: Sequence[Word], types: ValueTypes) -> Misfit | None:
+def check_find(spec: Find, words: Sequence[Word], types: ValueTypes) -> Mismatch | None:
     """Whether the words after `find` are paths and an expression of the listed tests.
 
     Returns:
-        None, or the first misfit; its index counts from 0.
+        None, or the first mismatch; its index counts from 0.
     """
     index = 0
     while index < len(words) and not _starts_expression(words[index].text):
@@ -59,7 +59,7 @@ class _Expression:
         self._depth = 0
         self._wants_test = True
 
-    def check(self) -> Misfit | None:
+    def check(self) -> Mismatch | None:
         while self._at < len(self._words):
             text = self._words[self._at].text
             fault = self._with_value(text) if text in self._spec.values else self._plain(text)
@@ -70,16 +70,16 @@ class _Expression:
             return self._incomplete(self._words[-1].text, len(self._words) - 1)
         return None
 
-    def _with_value(self, text: str) -> Misfit | None:
+    def _with_value(self, text: str) -> Mismatch | None:
         self._at += 1
         if self._at >= len(self._words):
-            return Misfit("value_missing", f"{text} needs a value.", self._at - 1, option=text)
+            return Mismatch("value_missing", f"{text} needs a value.", self._at - 1, option=text)
         value = self._words[self._at]
         self._wants_test = False
         fault = self._types.check(self._spec.values[text], value.text, is_glob=value.is_glob)
         return of_option(text, fault, self._at) if fault else None
 
-    def _plain(self, text: str) -> Misfit | None:
+    def _plain(self, text: str) -> Mismatch | None:
         if text not in self._spec.tests:
             return self._refuse(text)
         closes_or_joins = text == ")" or text in _JOINS
@@ -89,17 +89,17 @@ class _Expression:
         self._wants_test = text == "(" or text in _JOINS or text in _NEGATIONS
         return None
 
-    def _refuse(self, text: str) -> Misfit:
+    def _refuse(self, text: str) -> Mismatch:
         if text.startswith("-"):
-            return Misfit(
+            return Mismatch(
                 "option_refused",
                 f"The test or action {shown(text)} is not among those allowed here.",
                 self._at,
                 option=text,
             )
-        return Misfit(
+        return Mismatch(
             "operand_refused", f"{shown(text)} stands where a test is expected.", self._at
         )
 
-    def _incomplete(self, text: str, index: int) -> Misfit:
-        return Misfit("usage_refused", f"The expression is not complete at {text}.", index)
+    def _incomplete(self, text: str, index: int) -> Mismatch:
+        return Mismatch("usage_refused", f"The expression is not complete at {text}.", index)

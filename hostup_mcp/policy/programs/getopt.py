@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hostup_mcp.policy.mismatch import Misfit, of_option, shown
+from hostup_mcp.policy.mismatch import Mismatch, of_option, shown
 from hostup_mcp.policy.models import OptionSet
 from hostup_mcp.policy.shell.tree import Word
 from hostup_mcp.policy.values.types import NAME_TYPES, PATH_TYPES, ValueTypes
@@ -20,11 +20,11 @@ _QUANTITY = re.compile(r"[+-]?\d+[a-zA-Z]{0,3}")
 _FEW = 2
 
 
-def check_options(spec: OptionSet, words: Sequence[Word], types: ValueTypes) -> Misfit | None:
+def check_options(spec: OptionSet, words: Sequence[Word], types: ValueTypes) -> Mismatch | None:
     """Whether the words after a program (or a subcommand) are what its entry accepts.
 
     Returns:
-        None, or the first misfit; its index counts from 0 at the first of `words`.
+        None, or the first mismatch; its index counts from 0 at the first of `words`.
     """
     return _Walker(spec, words, types).walk()
 
@@ -90,11 +90,11 @@ class _Walker:
                 found |= types
         return found
 
-    def _check(self, kind: str, word: Word, value: str, *, attached: bool) -> Misfit | None:
+    def _check(self, kind: str, word: Word, value: str, *, attached: bool) -> Mismatch | None:
         kind = self._retyped.get(kind, kind)
         return self._types.check(kind, value, is_glob=word.is_glob, attached=attached)
 
-    def walk(self) -> Misfit | None:
+    def walk(self) -> Mismatch | None:
         options_end = False
         while self._next < len(self._words):
             text = self._words[self._next].text
@@ -118,7 +118,7 @@ class _Walker:
         spec = self._spec
         return name in spec.bare or name in spec.options or name in spec.separate
 
-    def _option(self, text: str) -> Misfit | None:
+    def _option(self, text: str) -> Mismatch | None:
         index = self._next
         self._next += 1
         if self._may_end_a_word(text):
@@ -129,7 +129,7 @@ class _Walker:
             return self._long(text, index)
         return self._cluster(text, index)
 
-    def _whole(self, name: str, index: int) -> Misfit | None:
+    def _whole(self, name: str, index: int) -> Mismatch | None:
         """An option at the end of its word; its value, if it has one, is the next word."""
         self._used.append(name)
         if kind := self._spec.options.get(name) or self._spec.separate.get(name):
@@ -143,9 +143,9 @@ class _Walker:
                 self._values.append((name, following.text, self._next - 1))
         return None
 
-    def _value_in_next_word(self, name: str, kind: str, index: int) -> Misfit | None:
+    def _value_in_next_word(self, name: str, kind: str, index: int) -> Mismatch | None:
         if self._next >= len(self._words):
-            return Misfit(
+            return Mismatch(
                 "value_missing",
                 f"{name} needs a value ({self._types.describe(kind)}).",
                 index,
@@ -155,7 +155,7 @@ class _Walker:
         if self._operands and kind not in PATH_TYPES and not _QUANTITY.fullmatch(value.text):
             # A program that reads no options after its operands would take this for a file, and
             # commands start in the root folder, where etc and root are names of folders.
-            return Misfit(
+            return Mismatch(
                 "option_order",
                 f"{name} stands after an operand, with a value that could be a file.",
                 index,
@@ -171,7 +171,7 @@ class _Walker:
         self._next += 1
         return None
 
-    def _long(self, text: str, index: int) -> Misfit | None:
+    def _long(self, text: str, index: int) -> Mismatch | None:
         name, equals, value = text.partition("=")
         kind = self._value_type(name)
         if not equals or not kind:
@@ -185,7 +185,7 @@ class _Walker:
         spec = self._spec
         return spec.options.get(name) or spec.attached.get(name) or spec.following.get(name)
 
-    def _cluster(self, text: str, index: int) -> Misfit | None:
+    def _cluster(self, text: str, index: int) -> Mismatch | None:
         for position in range(1, len(text)):
             name = f"-{text[position]}"
             rest = text[position + 1 :]
@@ -203,9 +203,9 @@ class _Walker:
                 self._used.append(name)
         return self._whole(f"-{text[-1]}", index)
 
-    def _refuse(self, name: str, index: int, within: str = "") -> Misfit:
+    def _refuse(self, name: str, index: int, within: str = "") -> Mismatch:
         where = f" (in {shown(within)})" if within and within != name else ""
-        return Misfit(
+        return Mismatch(
             "option_refused",
             f"The option {shown(name)}{where} is not among those allowed here.",
             index,
@@ -214,7 +214,7 @@ class _Walker:
 
     # -------------------------------------------------------------- the whole
 
-    def _check_use(self) -> Misfit | None:
+    def _check_use(self) -> Mismatch | None:
         spec, used = self._spec, set(self._used)
         modes = [name for name in self._used if name in spec.mode]
         if spec.mode and len(modes) != 1:
@@ -226,13 +226,13 @@ class _Walker:
             return _usage(f"{' and '.join(missing)} must be given")
         return self._check_needs(used)
 
-    def _check_needs(self, used: set[str]) -> Misfit | None:
+    def _check_needs(self, used: set[str]) -> Mismatch | None:
         for name, value, index in self._values:
             need = self._spec.needs.get(name)
             if need is None or need.option in used:
                 continue
             if self._types.check(need.values, value, attached=True) is None:
-                return Misfit(
+                return Mismatch(
                     "option_missing",
                     f"{name} {shown(value)} is accepted only together with {need.option}.",
                     index,
@@ -241,7 +241,7 @@ class _Walker:
                 )
         return None
 
-    def _check_operands(self, *, after_dashes: bool) -> Misfit | None:
+    def _check_operands(self, *, after_dashes: bool) -> Mismatch | None:
         spec = self._spec
         operands = [i for i in self._operands if self._words[i].text not in spec.words]
         first = spec.first if not set(self._used) & set(spec.first_unless) else ""
@@ -250,7 +250,7 @@ class _Walker:
         for number, index in enumerate(operands[: most + 1]):
             kind = first if number == 0 and first else spec.operands
             if not kind:
-                return Misfit(
+                return Mismatch(
                     "operand_refused",
                     f"{shown(self._words[index].text)} is not accepted here: no operand is.",
                     index,
@@ -266,7 +266,7 @@ class _Walker:
                 return fault.at(-1)
         return self._check_counts(operands)
 
-    def _check_operand(self, kind: str, word: Word, *, attached: bool) -> Misfit | None:
+    def _check_operand(self, kind: str, word: Word, *, attached: bool) -> Mismatch | None:
         spec, used = self._spec, set(self._used)
         if used & set(spec.recursive):
             kind = {"read": "tree", "meta": "walk"}.get(kind, kind)
@@ -276,14 +276,14 @@ class _Walker:
         kind = "meta" if kind == "walk" else kind
         return self._check(kind, word, word.text, attached=attached)
 
-    def _check_counts(self, operands: Sequence[int]) -> Misfit | None:
+    def _check_counts(self, operands: Sequence[int]) -> Mismatch | None:
         spec, count = self._spec, len(operands)
         recursive = bool(set(self._used) & set(spec.recursive)) and spec.operands == "read"
         # Without a folder it would read the one that commands start in, which is /.
         least = max(spec.min, int(self._needs_first()) + int(recursive))
         several = next((i for i in operands if self._words[i].is_glob), None)
         if several is not None and spec.max <= _FEW:
-            return Misfit(
+            return Mismatch(
                 "glob_refused",
                 f"{shown(self._words[several].text)} can become any number of operands, and here "
                 "each has a meaning of its own.",
@@ -294,7 +294,7 @@ class _Walker:
             wanted = " or ".join(str(number) for number in spec.counts)
             return _usage(f"{wanted} operands are accepted, and {count} stand there")
         if not spec.counts and count > spec.max:
-            return Misfit(
+            return Mismatch(
                 "operand_refused",
                 f"{shown(self._words[operands[spec.max]].text)} is one operand too many: at most "
                 f"{spec.max} may stand.",
@@ -315,5 +315,5 @@ def _may_hold(text: str, flag: str) -> bool:
     return text.startswith("-") and not text.startswith("--") and flag[1] in text
 
 
-def _usage(why: str) -> Misfit:
-    return Misfit("usage_refused", f"In this form it is not accepted: {why}.", -1)
+def _usage(why: str) -> Mismatch:
+    return Mismatch("usage_refused", f"In this form it is not accepted: {why}.", -1)

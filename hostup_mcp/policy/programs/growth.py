@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from hostup_mcp.policy.mismatch import Misfit
+from hostup_mcp.policy.mismatch import Mismatch
 from hostup_mcp.policy.models import Awk, Command, Find, Getopt, Sed
 from hostup_mcp.policy.programs.awk import program_growth
 from hostup_mcp.policy.programs.getopt import Reading, read_options
@@ -97,7 +97,7 @@ class Added:
 
 def check_growth(
     stages: Sequence[Stage], commands: Mapping[str, Command], types: ValueTypes
-) -> tuple[Stage, Misfit] | None:
+) -> tuple[Stage, Mismatch] | None:
     """The first stage that makes too much of what its pipe reads.
 
     Args:
@@ -114,7 +114,7 @@ def check_growth(
             continue
         added = added_by(command, stage.words[1:], types)
         if added.keeps and flow.padded:
-            return stage, Misfit("output_growth", _PADDED, hint=_HINT)
+            return stage, Mismatch("output_growth", _PADDED, hint=_HINT)
         if added.keeps and flow.characters * added.times > MOST_KEPT:
             return stage, _too_much(flow.characters * added.times, MOST_KEPT)
         flow = added.after(flow)
@@ -123,14 +123,14 @@ def check_growth(
     return None
 
 
-def check_patterns(stages: Sequence[Stage]) -> tuple[Stage, Misfit] | None:
+def check_patterns(stages: Sequence[Stage]) -> tuple[Stage, Mismatch] | None:
     """The stage at which the patterns of a line become too many for their width."""
     weight = 0
     for stage in stages:
         for index in stage.globs:
             weight += pattern_weight(stage.words[index].text)
             if weight > MOST_PATTERNS:
-                return stage, Misfit(
+                return stage, Mismatch(
                     "too_many_patterns",
                     "the patterns of the command could match too much together.",
                     index,
@@ -139,10 +139,10 @@ def check_patterns(stages: Sequence[Stage]) -> tuple[Stage, Misfit] | None:
     return None
 
 
-def _too_much(characters: float, most: int) -> Misfit:
+def _too_much(characters: float, most: int) -> Mismatch:
     # The exact number is of no use beyond some size.
     shown = f"{characters:.0f}" if characters < 1e6 else "millions of"
-    return Misfit(
+    return Mismatch(
         "output_growth",
         f"here up to {shown} characters come out for each that is read; {most} are the limit.",
         hint=_HINT,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from hostup_mcp.policy.mismatch import Misfit, shown
+from hostup_mcp.policy.mismatch import Mismatch, shown
 from hostup_mcp.policy.models import Ip
 from hostup_mcp.policy.shell.tree import Word
 from hostup_mcp.policy.values.types import ValueTypes
@@ -19,8 +19,8 @@ _FAMILIES: Final = ("inet", "inet6", "link")
 _ROUTE: Final = ("r", "route")
 
 
-def check_ip(spec: Ip, words: Sequence[Word], types: ValueTypes) -> Misfit | None:
-    """Whether the words after `ip` only show something. The index of a misfit counts from 0."""
+def check_ip(spec: Ip, words: Sequence[Word], types: ValueTypes) -> Mismatch | None:
+    """Whether the words after `ip` only show something. The index of a mismatch counts from 0."""
     index = 0
     while index < len(words) and words[index].text.startswith("-"):
         option = words[index].text
@@ -29,7 +29,7 @@ def check_ip(spec: Ip, words: Sequence[Word], types: ValueTypes) -> Misfit | Non
             if index >= len(words) or words[index].text not in _FAMILIES:
                 return _usage(f"{option} is followed by one of {', '.join(_FAMILIES)}", index - 1)
         elif option not in spec.globals:
-            return Misfit(
+            return Mismatch(
                 "option_refused",
                 f"The option {shown(option)} is not among those allowed here.",
                 index,
@@ -46,7 +46,7 @@ def check_ip(spec: Ip, words: Sequence[Word], types: ValueTypes) -> Misfit | Non
 
 def _check_action(
     spec: Ip, words: Sequence[Word], index: int, thing: str, types: ValueTypes
-) -> Misfit | None:
+) -> Mismatch | None:
     if index >= len(words):
         return None
     verb = words[index].text
@@ -78,12 +78,14 @@ def _is_filter(spec: Ip, word: Word, kind: str | None, types: ValueTypes) -> boo
     return not word.is_glob and (known or any(not types.check(k, word.text) for k in kinds))
 
 
-def _check_route_get(words: Sequence[Word], index: int, types: ValueTypes) -> Misfit | None:
+def _check_route_get(words: Sequence[Word], index: int, types: ValueTypes) -> Mismatch | None:
     if len(words) != index + 1:
         return _usage("route get takes one address", -1)
     fault = types.check("address", words[index].text, is_glob=words[index].is_glob)
     return fault.at(index) if fault else None
 
 
-def _usage(why: str, index: int, option: str = "") -> Misfit:
-    return Misfit("usage_refused", f"In this form it is not accepted: {why}.", index, option=option)
+def _usage(why: str, index: int, option: str = "") -> Mismatch:
+    return Mismatch(
+        "usage_refused", f"In this form it is not accepted: {why}.", index, option=option
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from hostup_mcp.policy.mismatch import Misfit, shown
+from hostup_mcp.policy.mismatch import Mismatch, shown
 from hostup_mcp.policy.models import Command, Getopt
 from hostup_mcp.policy.programs.getopt import Reading, read_options
 from hostup_mcp.policy.shell.tree import Word
@@ -17,7 +17,7 @@ NETWORK_REFUSED: Final = "network_refused"
 
 def check_lookups(
     name: str, command: Command, words: Sequence[Word], types: ValueTypes
-) -> Misfit | None:
+) -> Mismatch | None:
     """Whether what a program is told keeps it from the network.
 
     Args:
@@ -36,7 +36,7 @@ def check_lookups(
     return _check_values(rule, reading, types) or _check_use(name, rule, reading)
 
 
-def _check_values(rule: Lookups, reading: Reading, types: ValueTypes) -> Misfit | None:
+def _check_values(rule: Lookups, reading: Reading, types: ValueTypes) -> Mismatch | None:
     asked = [(value, kind) for option, value in reading.values if (kind := rule.values.get(option))]
     if rule.operand:
         asked += [(operand, rule.operand) for operand in reading.operands]
@@ -50,7 +50,7 @@ def _check_values(rule: Lookups, reading: Reading, types: ValueTypes) -> Misfit 
     return None
 
 
-def _check_use(name: str, rule: Lookups, reading: Reading) -> Misfit | None:
+def _check_use(name: str, rule: Lookups, reading: Reading) -> Mismatch | None:
     used = {*reading.options}
     if found := used.intersection(rule.always):
         return _refused(f"{name} looks names up with {min(found)}", "Leave it out.")
@@ -68,5 +68,5 @@ def _check_use(name: str, rule: Lookups, reading: Reading) -> Misfit | None:
     )
 
 
-def _refused(what: str, hint: str = "Give an address, or leave it out.") -> Misfit:
-    return Misfit(NETWORK_REFUSED, f'{what}, and policy.network is "none".', -1, hint)
+def _refused(what: str, hint: str = "Give an address, or leave it out.") -> Mismatch:
+    return Mismatch(NETWORK_REFUSED, f'{what}, and policy.network is "none".', -1, hint)

@@ -10,14 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from hostup_mcp.policy.mismatch import Misfit, of_option, shown
+from hostup_mcp.policy.mismatch import Mismatch, of_option, shown
 from hostup_mcp.policy.models import Ps
 from hostup_mcp.policy.shell.tree import Word
 from hostup_mcp.policy.values.types import ValueTypes
 
 
-def check_ps(spec: Ps, words: Sequence[Word], types: ValueTypes) -> Misfit | None:
-    """Whether the words after `ps` are of an accepted shape. The index of a misfit is from 0."""
+def check_ps(spec: Ps, words: Sequence[Word], types: ValueTypes) -> Mismatch | None:
+    """Whether the words after `ps` are of an accepted shape. The index of a mismatch is from 0."""
     return _Shape(spec, words, types).check()
 
 
@@ -31,12 +31,12 @@ class _Shape:
         self._selections: list[str] = []
         self._bsd = re.compile(spec.bsd)
 
-    def check(self) -> Misfit | None:
+    def check(self) -> Mismatch | None:
         index = 0
         while index < len(self._words):
             text = self._words[index].text
             kind = self._place(text, index)
-            if isinstance(kind, Misfit):
+            if isinstance(kind, Mismatch):
                 return kind
             index += 1
             if kind:
@@ -46,12 +46,12 @@ class _Shape:
                 index += 0 if "=" in text else 1
         return self._conflict()
 
-    def _place(self, text: str, index: int) -> str | Misfit:
+    def _place(self, text: str, index: int) -> str | Mismatch:
         """Where a word belongs: the type of the value it needs, or nothing."""
         spec = self._spec
         name = text.partition("=")[0] if text.startswith("--") else text
         letters = index == 0 and self._bsd.fullmatch(text) and not self._words[0].is_glob
-        kind: str | Misfit = ""
+        kind: str | Mismatch = ""
         if text in spec.clusters or text in spec.aux or letters:
             self._bases.append(text)
         elif text in spec.out:
@@ -63,7 +63,7 @@ class _Shape:
         elif name in spec.modifiers:
             kind = spec.modifiers[name]
         elif text not in spec.plain:
-            kind = Misfit(
+            kind = Mismatch(
                 "option_refused",
                 f"{shown(text)} is not accepted by itself or in this place.",
                 index,
@@ -73,18 +73,18 @@ class _Shape:
             )
         return kind
 
-    def _value(self, text: str, kind: str, index: int) -> Misfit | None:
+    def _value(self, text: str, kind: str, index: int) -> Mismatch | None:
         name, equals, value = text.partition("=")
         if equals and text.startswith("--"):
             fault = self._types.check(kind, value, attached=True)
             return of_option(name, fault, index - 1) if fault else None
         if index >= len(self._words):
-            return Misfit("value_missing", f"{text} needs a value.", index - 1, option=text)
+            return Mismatch("value_missing", f"{text} needs a value.", index - 1, option=text)
         word = self._words[index]
         fault = self._types.check(kind, word.text, is_glob=word.is_glob)
         return of_option(text, fault, index) if fault else None
 
-    def _conflict(self) -> Misfit | None:
+    def _conflict(self) -> Mismatch | None:
         """At most one of each, and none that would make procps read the line again."""
         dashed = [text for text in self._bases if text.startswith("-")]
         letters = [text for text in self._bases if text not in dashed or text in self._spec.aux]
@@ -101,7 +101,7 @@ class _Shape:
         )
         if not crowded:
             return None
-        return Misfit(
+        return Mismatch(
             "usage_refused",
             "These options together are read in two ways by ps, and one of them shows the "
             "environment of processes.",

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from hostup_mcp.policy.mismatch import Misfit, shown
+from hostup_mcp.policy.mismatch import Mismatch, shown
 from hostup_mcp.policy.shell.tree import Word
 from hostup_mcp.policy.traits import Script
 
@@ -24,7 +24,7 @@ _QUOTE: Final = (
 )
 
 
-def check_script_words(script: Script, words: Sequence[Word]) -> Misfit | None:
+def check_script_words(script: Script, words: Sequence[Word]) -> Mismatch | None:
     """Whether no word can be read a second time as anything but itself.
 
     Args:
@@ -32,12 +32,12 @@ def check_script_words(script: Script, words: Sequence[Word]) -> Misfit | None:
         words: those after the program.
 
     Returns:
-        None, or the first misfit; its index counts from 0 at the first of `words`.
+        None, or the first mismatch; its index counts from 0 at the first of `words`.
     """
     for index, word in enumerate(words):
         why = _misread(script, word)
         if why:
-            return Misfit("script_word", f"{shown(word.text)} {why}.", index, script.hint)
+            return Mismatch("script_word", f"{shown(word.text)} {why}.", index, script.hint)
     return None
 
 

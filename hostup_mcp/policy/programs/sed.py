@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
-from hostup_mcp.policy.mismatch import Misfit, shown
+from hostup_mcp.policy.mismatch import Mismatch, shown
 from hostup_mcp.policy.models import OptionSet, Sed
 from hostup_mcp.policy.programs.delimited import end_of_expression
 from hostup_mcp.policy.programs.getopt import check_options
@@ -33,18 +33,18 @@ _MOST_COMMANDS: Final = 64
 _DELIMITERS = frozenset("/|#,:@")
 
 
-def check_sed(spec: Sed, words: Sequence[Word], types: ValueTypes) -> Misfit | None:
+def check_sed(spec: Sed, words: Sequence[Word], types: ValueTypes) -> Mismatch | None:
     """Whether the words after `sed` are flags, one script and files to read."""
     script = script_index(words)
     fault = check_options(OptionSet(flags=spec.flags), words[:script], types)
     if fault:
         return fault
     if script is None:
-        return Misfit("usage_refused", "A script is missing.", -1)
+        return Mismatch("usage_refused", "A script is missing.", -1)
     text = words[script].text
     commands = None if words[script].is_glob else read_script(text)
     if commands is None:
-        return Misfit(
+        return Mismatch(
             "program_refused",
             f"{shown(text)} is not a script of the kind accepted: p, d, q, = and s/// with the "
             "flags g, p, I and a number; each may have an address, and ; stands between.",

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Final
 
-from hostup_mcp.policy.mismatch import Misfit, shown
+from hostup_mcp.policy.mismatch import Mismatch, shown
 from hostup_mcp.policy.values.path_blocks import PathBlock, Places
 from hostup_mcp.policy.values.path_forms import MAX_STARS
 from hostup_mcp.policy.values.path_patterns import SETTINGS, PathPattern
@@ -32,13 +32,13 @@ class KernelSettings:
         self._blocks = blocks
         self._places = places
 
-    def check_name(self, name: str, *, is_glob: bool) -> Misfit | None:
+    def check_name(self, name: str, *, is_glob: bool) -> Mismatch | None:
         """Whether a kernel setting may be read, or all that a pattern or a group of them means.
 
         Settings are the files below /proc/sys; all but the protected ones may be.
         """
         if is_glob or not _SYSCTL.fullmatch(name) or name.count("*") > MAX_STARS:
-            return Misfit(
+            return Mismatch(
                 "value_refused",
                 f"{shown(name)} is not the name of a kernel setting.",
                 hint="For example vm.swappiness, or 'net.core.*' in quotes.",
@@ -53,7 +53,7 @@ class KernelSettings:
                 return _kept(name, pattern)
         return None
 
-    def check_expression(self, expression: str) -> Misfit | None:
+    def check_expression(self, expression: str) -> Mismatch | None:
         """Whether none of the settings that a regular expression finds is protected.
 
         Only characters, `.`, `.*`, `^`, `$` and `|` are understood; sysctl (procps 4.0) looks for
@@ -62,7 +62,7 @@ class KernelSettings:
         for text in expression.split("|"):
             parts = _expression_parts(text)
             if parts is None:
-                return Misfit(
+                return Mismatch(
                     "value_refused",
                     f"{shown(expression)} is not an expression that can be judged here.",
                     hint="Write names or parts of them, with . and .* and ^ and $, and | between: "
@@ -89,8 +89,8 @@ class KernelSettings:
         yield from (one for one in self._places.automounts if one.text.startswith(SETTINGS))
 
 
-def _kept(name: str, pattern: PathPattern) -> Misfit:
-    return Misfit(
+def _kept(name: str, pattern: PathPattern) -> Mismatch:
+    return Mismatch(
         "path_protected",
         f"{shown(name)} would show what is protected ({pattern.text}).",
         hint="Name the setting that is wanted.",

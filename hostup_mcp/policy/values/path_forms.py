@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from hostup_mcp.policy.mismatch import Misfit, shown
+from hostup_mcp.policy.mismatch import Mismatch, shown
 
 _MAX_CHARACTERS: Final = 1024
 _MAX_GLOB_CHARACTERS: Final = 128
@@ -18,10 +18,10 @@ _MAX_WILD_FOLDERS: Final = 2
 _PLAIN = re.compile(r"[A-Za-z0-9_./:@%+,=~^# -]+")
 
 
-def check_form(path: str, *, is_glob: bool) -> Misfit | None:
+def check_form(path: str, *, is_glob: bool) -> Mismatch | None:
     """Whether a word is an absolute path of plain characters, or a pattern that is not too wide."""
     if not path.startswith("/"):
-        return Misfit(
+        return Mismatch(
             "path_relative",
             f"{shown(path)} is not an absolute path.",
             hint="Write the path from / on: commands start in the folder /.",
@@ -29,16 +29,16 @@ def check_form(path: str, *, is_glob: bool) -> Misfit | None:
     if is_glob and (fault := _check_reach(path)):
         return fault
     if len(path) > (_MAX_GLOB_CHARACTERS if is_glob else _MAX_CHARACTERS):
-        return Misfit("path_too_long", f"{shown(path)} is too long a path.")
+        return Mismatch("path_too_long", f"{shown(path)} is too long a path.")
     if not is_glob and not _PLAIN.fullmatch(path):
-        return Misfit(
+        return Mismatch(
             "path_characters",
             f"{shown(path)} has a character that a path may not have here.",
             hint="Letters, digits, blanks and _ . / : @ % + , = ~ ^ # - are accepted; patterns "
             "stand unquoted.",
         )
     if ".." in path.split("/"):
-        return Misfit(
+        return Mismatch(
             "path_climbs",
             f"{shown(path)} climbs with .. to another folder.",
             hint="Write the absolute path it leads to.",
@@ -46,14 +46,14 @@ def check_form(path: str, *, is_glob: bool) -> Misfit | None:
     return None
 
 
-def _check_reach(pattern: str) -> Misfit | None:
+def _check_reach(pattern: str) -> Mismatch | None:
     """Whether a pattern of the shell could match more than the shell should hold.
 
     A shell keeps every match before the program starts. dash held 3 GB for twelve `/*/*/*/*/*/*` on
     an idle container; `/proc/*/root/*/*` has the whole system once for each process.
     """
     if sum(map(pattern.count, "*?")) > _MAX_WILDCARDS or pattern.count("*") > MAX_STARS:
-        return Misfit(
+        return Mismatch(
             "glob_refused",
             f"{shown(pattern)} has more than {MAX_STARS} * or {_MAX_WILDCARDS} wildcards.",
             hint="Name the files, or fewer wildcards.",
@@ -67,7 +67,7 @@ def _check_reach(pattern: str) -> Misfit | None:
     # In these folders of a process the whole system is seen again.
     again = names[0] == "proc" and len(wild) > 1 and not {"root", "cwd"}.isdisjoint(below)
     if len(wild) > most or again:
-        return Misfit(
+        return Mismatch(
             "pattern_too_wide",
             f"{shown(pattern)} has wildcards in {len(wild)} names, and the shell would keep every "
             "match.",

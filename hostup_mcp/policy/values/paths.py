@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from hostup_mcp.policy.mismatch import Misfit, shown
+from hostup_mcp.policy.mismatch import Mismatch, shown
 from hostup_mcp.policy.values.kernel_settings import KernelSettings
 from hostup_mcp.policy.values.path_blocks import PathBlock, Places
 from hostup_mcp.policy.values.path_forms import as_absolute, as_normal, check_form, name_count
@@ -52,7 +52,7 @@ class PathRules:
         self._on_demand = tuple(on_demand)
         self.settings = KernelSettings(self._blocks, places)
         # What was found of patterns: a look at every rule, which a suggestion asks for many times.
-        self._known: dict[tuple[str, bool], Misfit | None] = {}
+        self._known: dict[tuple[str, bool], Mismatch | None] = {}
 
     @property
     def readable(self) -> tuple[str, ...]:
@@ -72,7 +72,7 @@ class PathRules:
             for block in self._blocks
         )
 
-    def check_metadata(self, path: str, *, is_glob: bool) -> Misfit | None:
+    def check_metadata(self, path: str, *, is_glob: bool) -> Mismatch | None:
         """Whether names, sizes and owners of this path may be asked for: nearly any plain path.
 
         Args:
@@ -86,7 +86,7 @@ class PathRules:
         meant = PathPattern(as_normal(absolute), expanded=is_glob)
         for way in self._places.ways:
             if PathPattern(f"{way.text}/**").meets(meant):
-                return Misfit(
+                return Mismatch(
                     "path_climbs",
                     f"{shown(path)} leads through {way.text} to another folder.",
                     hint="Write the absolute path it leads to.",
@@ -96,7 +96,7 @@ class PathRules:
                 return _mounts(path, folder)
         return None
 
-    def check_walk(self, path: str, *, is_glob: bool, depth: int | None = None) -> Misfit | None:
+    def check_walk(self, path: str, *, is_glob: bool, depth: int | None = None) -> Mismatch | None:
         """Whether a folder may be gone through with the folders below it, across all mounts.
 
         Args:
@@ -111,7 +111,7 @@ class PathRules:
         meant = PathPattern(normal, expanded=is_glob)
         for way in self._places.ways:
             if way.meets(meant):
-                return Misfit(
+                return Mismatch(
                     "path_climbs",
                     f"{shown(path)} leads to another folder.",
                     hint="Write the absolute path it leads to.",
@@ -125,7 +125,7 @@ class PathRules:
                 return _mounts(path, folder)
         return None
 
-    def check_opened(self, path: str, *, is_glob: bool) -> Misfit | None:
+    def check_opened(self, path: str, *, is_glob: bool) -> Mismatch | None:
         """Whether a program may open what a path names, be it a folder, a file or a device.
 
         What is opened may be a device, of which only disks are let through, or a FIFO, where the
@@ -141,7 +141,7 @@ class PathRules:
             return None
         for tree in places.kernel:
             if tree.meets(meant):
-                return Misfit(
+                return Mismatch(
                     "path_acts",
                     f"{shown(path)} would be opened, and opening what is in {tree.text} can change "
                     "the system.",
@@ -149,14 +149,14 @@ class PathRules:
                 )
         for tree in places.fifos:
             if tree.meets(meant):
-                return Misfit(
+                return Mismatch(
                     "path_acts",
                     f"{shown(path)} could be a FIFO, and the program would wait for its writer.",
                     hint="Name a folder, with a slash at its end.",
                 )
         return None
 
-    def _check_on_demand(self, path: str) -> Misfit | None:
+    def _check_on_demand(self, path: str) -> Mismatch | None:
         """Whether merely to look at a path would have the host that it names looked up.
 
         A name with a wildcard is only compared with what is mounted already.
@@ -169,7 +169,7 @@ class PathRules:
         for start in starts:
             folder, *below = parts[start:] or [""]
             if below and not set("*?") & set(below[0]) and _can_be(folder, self._on_demand):
-                return Misfit(
+                return Mismatch(
                     "path_on_demand",
                     f"{shown(path)} may name a host: where such a folder is an automounter's, to "
                     "look at it has the host looked up and mounted.",
@@ -179,7 +179,7 @@ class PathRules:
 
     # -------------------------------------------------------------- content
 
-    def check_file(self, path: str, *, is_glob: bool) -> Misfit | None:
+    def check_file(self, path: str, *, is_glob: bool) -> Mismatch | None:
         """Whether a file may be read by a program that, of a folder, would read what is in it.
 
         What a path names is not known here, so it must be allowed by itself, be such that
@@ -196,13 +196,13 @@ class PathRules:
             or self.check_read(path, is_glob=False, tree=True) is None
         ):
             return None
-        return Misfit(
+        return Mismatch(
             "path_not_readable",
             f"{shown(path)} could be a folder, and then all that is in it would be read.",
             hint="Name a file, such as /etc/nginx/nginx.conf.",
         )
 
-    def check_read(self, path: str, *, is_glob: bool, tree: bool = False) -> Misfit | None:
+    def check_read(self, path: str, *, is_glob: bool, tree: bool = False) -> Mismatch | None:
         """Whether the content of this file may be read.
 
         Args:
@@ -228,8 +228,8 @@ class PathRules:
             self._known[normal, tree] = self._check_many(normal, *meant)
         return self._known[normal, tree]
 
-    def _check_one(self, path: str) -> Misfit | None:
-        named: Misfit | None = None
+    def _check_one(self, path: str) -> Mismatch | None:
+        named: Mismatch | None = None
         for block in self._blocks:
             pattern = block.fits(path)
             if pattern is None:
@@ -240,16 +240,16 @@ class PathRules:
                 return _denied(path, pattern, block)
             # A name only counts where the file might be read otherwise.
             named = named or _denied(path, pattern, block)
-        return Misfit(
+        return Mismatch(
             "path_not_readable",
             f"{shown(path)} is not among the files that may be read.",
             hint="hostup://policy lists the readable files and folders; ls, stat and find show "
             "names and sizes of any.",
         )
 
-    def _check_many(self, shown_as: str, *meant: PathPattern) -> Misfit | None:
+    def _check_many(self, shown_as: str, *meant: PathPattern) -> Mismatch | None:
         """`meant`: what is read, and what else must not be denied."""
-        named: Misfit | None = None
+        named: Mismatch | None = None
         for block in self._blocks:
             if block.allows:
                 if any(pattern.covers(meant[0]) for pattern in block.patterns):
@@ -260,7 +260,7 @@ class PathRules:
                 continue
             if block.why:
                 return _acts(shown_as, pattern, block)
-            denied = Misfit(
+            denied = Mismatch(
                 "path_protected" if block.protected else "name_protected",
                 f"{shown(shown_as)} could also reach files that are protected ({pattern.text}).",
                 hint="Name the files, or a folder or pattern that cannot reach them, such as "
@@ -269,24 +269,24 @@ class PathRules:
             if block.protected:
                 return denied
             named = named or denied
-        return Misfit(
+        return Mismatch(
             "path_not_readable",
             f"{shown(shown_as)} could reach files that are not among those that may be read.",
             hint="Name the files; hostup://policy lists the readable files and folders.",
         )
 
 
-def _mounts(path: str, folder: PathPattern) -> Misfit:
-    return Misfit(
+def _mounts(path: str, folder: PathPattern) -> Mismatch:
+    return Mismatch(
         "path_acts",
         f"{shown(path)} would enter {folder.text}, where that mounts a file system.",
         hint="Keep find, du and tree on one file system (-xdev, -x), or name a folder outside it.",
     )
 
 
-def _acts(shown_as: str, pattern: PathPattern, block: PathBlock) -> Misfit:
+def _acts(shown_as: str, pattern: PathPattern, block: PathBlock) -> Mismatch:
     by = "" if pattern.text == shown_as else f" ({pattern.text})"
-    return Misfit(
+    return Mismatch(
         "path_acts",
         f"{shown(shown_as)} {block.why}{by}.",
         hint="hostup://policy lists the readable files; ls -l shows names.",
@@ -298,11 +298,11 @@ def _can_be(part: str, names: Sequence[str]) -> bool:
     return any(PathPattern(part).expression.fullmatch(name) for name in names)
 
 
-def _denied(path: str, pattern: PathPattern, block: PathBlock) -> Misfit:
+def _denied(path: str, pattern: PathPattern, block: PathBlock) -> Mismatch:
     if block.why:
         return _acts(path, pattern, block)
     by = "" if pattern.text == path else f" by {pattern.text}"
     message = f"{shown(path)} is protected{by}."
     if block.protected:
-        return Misfit("path_protected", message, hint=_PROTECTED_HINT)
-    return Misfit("name_protected", message, hint="Files with such a name often hold secrets.")
+        return Mismatch("path_protected", message, hint=_PROTECTED_HINT)
+    return Mismatch("name_protected", message, hint="Files with such a name often hold secrets.")

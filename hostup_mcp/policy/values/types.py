@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from hostup_mcp.policy.mismatch import Misfit, shown
+from hostup_mcp.policy.mismatch import Mismatch, shown
 from hostup_mcp.policy.values.backtracking import has_back_reference, is_slow, refers
 from hostup_mcp.policy.values.definitions import (
     AnyType,
@@ -167,7 +167,7 @@ class ValueTypes:
 
     def check(
         self, name: str, value: str, *, is_glob: bool = False, attached: bool = False
-    ) -> Misfit | None:
+    ) -> Mismatch | None:
         """Whether a value is of a type.
 
         Args:
@@ -183,7 +183,7 @@ class ValueTypes:
         if is_glob and opens:
             return self._check_path("opened", value, is_glob=True)
         if is_glob:
-            return Misfit(
+            return Mismatch(
                 "glob_refused",
                 f"The pattern {shown(value)} stands where no path is expected.",
                 hint="Quote it if the program itself is to read it.",
@@ -192,10 +192,12 @@ class ValueTypes:
             return None
         # A path says best what is wrong with it.
         return (
-            self._check_path("opened", value, is_glob=False) if opens else self._misfit(name, value)
+            self._check_path("opened", value, is_glob=False)
+            if opens
+            else self._mismatch(name, value)
         )
 
-    def _check_path(self, name: str, value: str, *, is_glob: bool) -> Misfit | None:
+    def _check_path(self, name: str, value: str, *, is_glob: bool) -> Mismatch | None:
         paths = self._paths
         match name:
             case "meta":
@@ -214,10 +216,10 @@ class ValueTypes:
                 fault = paths.check_read(value, is_glob=is_glob, tree=name == "tree")
         return fault
 
-    def _misfit(self, name: str, value: str) -> Misfit:
+    def _mismatch(self, name: str, value: str) -> Mismatch:
         definition = None if _is_inline(name) else self._definition(name)
         if isinstance(definition, OfType) and self._fits(definition.of, value, attached=False):
-            return Misfit(
+            return Mismatch(
                 "value_refused",
                 f"{shown(value)} is not accepted as @{name}: "
                 f"it {definition.reason_against(value)}.",
@@ -228,7 +230,7 @@ class ValueTypes:
         if isinstance(definition, TextType) and (fault := _expression_fault(definition, value)):
             return fault
         kind = "" if _is_inline(name) else f"{name}: "
-        return Misfit(
+        return Mismatch(
             "value_refused", f"{shown(value)} is not accepted here ({kind}{self.describe(name)})."
         )
 
@@ -280,13 +282,13 @@ def parts_of(definition: Definition) -> tuple[str, ...]:
             return ()
 
 
-def _expression_fault(definition: TextType, value: str) -> Misfit | None:
+def _expression_fault(definition: TextType, value: str) -> Mismatch | None:
     """Whether an expression is one that a program may need very long for."""
     if definition.perl:
         if refers(value):
             return back_reference(value)
         if is_slow(value):
-            return Misfit(
+            return Mismatch(
                 "slow_expression",
                 f"{shown(value)} can fit a line in too many ways, and Perl's matcher tries each.",
                 hint="Write it with fewer * and +, none of them around another; grep -E has no "
@@ -298,7 +300,7 @@ def _expression_fault(definition: TextType, value: str) -> Misfit | None:
     else:
         return None
     if is_too_large(value):
-        return Misfit(
+        return Mismatch(
             "value_refused",
             f"{shown(value)} becomes too large an expression once its repeats are written out.",
             hint="Repeat less often, or a smaller part.",
@@ -306,9 +308,9 @@ def _expression_fault(definition: TextType, value: str) -> Misfit | None:
     return None
 
 
-def back_reference(value: str) -> Misfit:
+def back_reference(value: str) -> Mismatch:
     """The refusal of an expression that refers to one of its own groups."""
-    return Misfit(
+    return Mismatch(
         "backreference",
         f"{shown(value)} refers back to one of its groups, which can take a matcher hours.",
         hint="Write out what the group would match; a backslash before a digit is not accepted in "
