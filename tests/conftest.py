@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +36,9 @@ hypothesis.settings.register_profile(
     max_examples=100 if IN_CI else 50,
 )
 hypothesis.settings.load_profile("tests")
+
+# Under `pytest &` a shell has SIGINT ignored, and so would every server that a test starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def missing(part: str) -> None:

@@ -186,3 +186,34 @@ def test_a_demo_that_was_killed_shows_its_commands_result_when_it_is_started_aga
     assert "exit code 0" in taken_up
     assert "command: sleep 5 && date -u" in taken_up
     assert "All of it worked" in again.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["hunter2hunter2"],
+        ["--api-key", "hunter2hunter2"],
+        ["--api-key=hunter2hunter2"],
+        ["--hunter2hunter2"],
+        ["--log-level", "hunter2hunter2"],
+        ["--log-level=hunter2hunter2"],
+        ["serve", "hunter2hunter2"],
+        ["serve", "--port", "hunter2hunter2"],
+        ["serve", "--transport", "hunter2hunter2"],
+        ["client-config", "hunter2hunter2"],
+        ["policy", "hunter2hunter2"],
+        ["sandbox", "--port=hunter2hunter2"],
+    ],
+)
+def test_a_wrong_word_on_the_command_line_is_not_repeated(arguments: list[str]) -> None:
+    """Whoever starts the server keeps what it says, and the word may be a key."""
+    ended = run(*arguments)
+    assert ended.returncode == 2
+    assert "Error: " in ended.stderr
+    assert "hunter2" not in ended.stderr
+
+
+def test_a_misspelt_command_is_repeated() -> None:
+    assert "'chekc'" in run("chekc").stderr
+    assert "'stdi' is not one of 'stdio'" in run("serve", "--transport", "stdi").stderr
+    assert "70000 is not in the range" in run("serve", "--port", "70000").stderr

@@ -299,3 +299,38 @@ def test_a_back_reference_is_seen_wherever_it_stands() -> None:
     for before, digit in itertools.product(("", "(a)", "[a\\]", "\\\\"), "123456789"):
         assert has_back_reference(f"{before}\\{digit}")
     assert not has_back_reference("a\\.b\\0")
+
+
+@pytest.mark.parametrize(
+    ("stage", "keeps"),
+    [
+        ("tail -n 10000", True),
+        ("tail -c 10M", True),
+        ("tail -123456", True),
+        ("tail -n 9999", False),
+        ("tail -n +20000", False),
+        ("tail", False),
+        ("head -n -10000", True),
+        ("head -c -1G", True),
+        ("head -n 99999", False),
+        ("head -n -5", False),
+        ("grep -B 99999 x", True),
+        ("grep -C99999 x", True),
+        ("grep -99999 x", True),
+        ("grep -A 99999 x", False),
+        ("grep -5 x", False),
+        ("zgrep -B 99999 x", True),
+        ("diff - /etc/hosts", True),
+        ("tr -d '\\n'", True),
+        ("awk '{printf \"%s\", $1}'", True),
+        ("awk '{print $1}'", False),
+        ("uniq -c", False),
+    ],
+)
+def test_what_could_keep_all_of_its_input_is_counted_as_that(stage: str, keeps: bool) -> None:
+    command = stage_of(stage)
+    entry = PRESET.commands[program_name(command.words[0].text)]
+    assert added_by(entry, command.words[1:], PRESET.types).keeps is keeps
+    refusal = POLICY.judge(f"column -t {FILE} | {stage}")
+    code = refusal.code if isinstance(refusal, Refusal) else ""
+    assert code == ("output_growth" if keeps else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from datetime import UTC, datetime
 
@@ -161,6 +162,37 @@ def test_the_secret_is_replaced_wherever_it_stands() -> None:
     escaped = SECRET.replace("h", "\\u0068")
     assert read(200, {SECRET: [f"x{SECRET}y"]}) == {"[redacted]": ["x[redacted]y"]}
     assert read(200, f'{{"a": "{escaped}"}}'.encode()) == {"a": "[redacted]"}
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "".join(f"%{ord(c):02X}" for c in SECRET),
+        base64.b64encode(SECRET.encode()).decode(),
+        base64.b64encode(f"Bearer {SECRET}".encode()).decode(),
+        SECRET.encode().hex(),
+        "".join(f"\\u{ord(c):04x}" for c in SECRET),
+        SECRET.replace("_", "&#95;"),
+        SECRET.replace("_", "&#x5F;"),
+        "\u200b".join(SECRET),
+        SECRET.replace("_", "\0_"),
+        SECRET.replace("_", "\u00ad_"),
+        SECRET.replace("_", "_\n"),
+    ],
+)
+def test_so_is_another_form_of_it(written: str) -> None:
+    """HostUp, or what stands between, may echo a header in an encoding of its own."""
+    told = problem(500, written, written, requestId=written, errors=[{"detail": written}])
+    message = error(500, told).message
+    assert message.count("[redacted]") == 4
+    shown = read(200, {"data": {"name": written}})
+    assert shown in ({"name": "[redacted]"}, {"name": "QmVhcmVyIG[redacted]"})
+    assert read(200, {"stdout": f"{SECRET} {written}"}) == {"stdout": f"[redacted] {written}"}
+
+
+def test_text_beside_the_secret_stays_as_it_is() -> None:
+    name = f"bl\u00e5 {SECRET} \u202e\n"
+    assert read(200, {"name": name}) == {"name": "bl\u00e5 [redacted] \u202e\n"}
 
 
 def test_text_of_hostups_is_bounded_and_on_one_line() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from hostup_mcp.config.http import HttpSettings
 from hostup_mcp.config.key_faults import key_fault
 from hostup_mcp.config.loading import ConfigError, load
+from hostup_mcp.config.sections import open_pipe
 from hostup_mcp.hostup.proxies import secrets, unusable
 from hostup_mcp.transports.errors import ServeError
 from hostup_mcp.transports.tokens import read_tokens
@@ -259,6 +261,14 @@ NO_KEYS = (
     "# key\nHOSTUP_API_KEY=abc123", "api_key: abc123", 'api_key = "abc123"', "set API_KEY=abc",
     '{"api_key": "abc123"}', '["abc"]', "-----BEGIN PRIVATE KEY-----\nabc", "<!DOCTYPE html>x",
     "<html><head>", "$HOME", "0000000000",
+    "%d/hostup", "$CREDENTIALS_DIRECTORY/key", "$(HOSTUP_API_KEY)", "$$(KEY)", "$$HOSTUP_API_KEY",
+    "%(HOSTUP_API_KEY)s", "%{KEY}", "#{KEY}", "<%= key %>", "((KEY))", "<<KEY>>", "@@KEY@@",
+    "%%KEY%%", "ENV[KEY]", "ENV:KEY", "$Env:KEY", 'System.getenv("X")', "import.meta.env.X",
+    "secrets.KEY", "vault:secret/x#y", "keychain:hostup", "arn:aws:secretsmanager:x",
+    "@Microsoft.KeyVault(SecretUri=https://x)", "projects/p/secrets/s/versions/latest",
+    "ENC[AES256_GCM,data:x]", "exec:cat", "/config/key", "api-key.txt", ".env", "\\\\srv\\x",
+    "hup_xxxxx", "00000000-0000-0000-0000-000000000000", "1234567890", "n/a", "(null)", "true",
+    "KEY=abc", '\\"abc123\\"', "hk_live_[redacted]",
 )  # fmt: skip
 KEYS = (
     "hk_live_0123456789", "hk_test_abc123DEF", "sandbox_Xy-9_z", "0123456789abcdef" * 2,
@@ -266,6 +276,10 @@ KEYS = (
     "eyJhbGciOi.eyJzdWIi.SflKxw", "a:b", "12:abcdef", "hostup:9f8e", "x9$kd%8!", "tok-1.2_3~4",
     "550e8400-e29b-41d4-a716-446655440000", "ABCDEF", "hunter2", "1234", "p@ss=word", "k",
     "hk~live~0", "A1b2C3==", "your1234", "tokenabc1", "f(x)", "abc,def", "ab|cd", "+46701234567",
+    "a${b", "a$(b", "a{{b", "{{a", "${9", "$2y$abc", "a}}", "%41%42", "[ab]c", "{ab}c", "[abc",
+    "it's/9f", '"Zq:7', "`k/9:", "9F3K_TOKEN", "A8F3_KEY", "AKIAIOSFODNN7TOKEN", "=abc=",
+    "yourAbC9", "key-3f2a1c", "my_key_9f3", "none9", "/9jx/etc", "a...b", "k-xxx-9", "SwJ$(Kq}",
+    "!Ab9/",
 )  # fmt: skip
 
 
@@ -331,3 +345,86 @@ def test_what_is_no_token_stops_serving_over_http(text: str, tmp_path: Path) -> 
 )
 def test_a_path_with_a_literal_variable_is_told_as_that(name: str) -> None:
     assert "It holds a variable that nobody filled in." in stop({name: "${HOME}/x"})
+
+
+# ---------------------------------------------------------------- variables that nobody reads
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("HOSTUP_MCP_POLICY_PRESET", "HOSTUP_MCP__POLICY__PRESET"),
+        ("HOSTUP_MCP_POLICY__PRESET", "HOSTUP_MCP__POLICY__PRESET"),
+        ("HOSTUP_MCP_POLICY_NETWORK", "HOSTUP_MCP__POLICY__NETWORK"),
+        ("hostup_mcp__policy__preset", "HOSTUP_MCP__POLICY__PRESET"),
+        ("HOSTUP_POLICY_PRESET", "HOSTUP_MCP__POLICY__PRESET"),
+        ("HOSTUP_MCP_PRESET", "HOSTUP_MCP__POLICY__PRESET"),
+        ("HOSTUP_MCP_POLICY", "HOSTUP_MCP__POLICY__PRESET"),
+        ("HOSTUP-MCP-POLICY-PRESET", "HOSTUP_MCP__POLICY__PRESET"),
+        ("HOSTUP_MCP_CONFIG_FILE", "HOSTUP_MCP_CONFIG"),
+        ("HOSTUP_CONFIG", "HOSTUP_MCP_CONFIG"),
+        ("Hostup_Mcp_Config", "HOSTUP_MCP_CONFIG"),
+        ("HOSTUP_MCP_OUTPUT_KEEP_RAW", "HOSTUP_MCP__OUTPUT__KEEP_RAW"),
+        ("HOSTUP_APIKEY_FILE", ""),
+        ("HOSTUP_MCP_SERVICE_HOST", ""),
+        ("HOSTUP_MCP_PORT_8765_TCP_ADDR", ""),
+        ("HOSTUP_MCP_POLICY_SERVICE_PORT", ""),
+        ("HOSTUP_MCP_POLICY_PORT", ""),
+        ("XHOSTUP_MCP_POLICY_PRESET", ""),
+    ],
+)
+def test_a_misspelt_variable_stops_the_start(name: str, meant: str, default: Path) -> None:
+    """Passed over, it would leave the server with another policy than the one that was set."""
+    if meant:
+        message = stop({name: SECRET})
+        assert f"{name} is not read. Name it {meant}, or remove it." in message
+    else:
+        load({}, {name: SECRET})
+    load({}, {name: ""})
+
+
+def test_a_file_whose_path_is_not_shown_is_told_by_what_names_it() -> None:
+    assert "file that --config names (not shown) cannot be read" in stop({}, "confg.toml")
+    message = stop({"HOSTUP_MCP_CONFIG": "confg.toml"})
+    assert "file that HOSTUP_MCP_CONFIG names (not shown) cannot be read" in message
+
+
+# ---------------------------------------------------------------- pipes that are open already
+
+
+@pytest.mark.parametrize("folder", ["/dev/fd", "/proc/self/fd"])
+def test_a_key_may_come_through_a_pipe_of_the_shell(folder: str) -> None:
+    """As with `--api-key-file <(pass show hostup)`."""
+    if not os.path.exists(folder):  # noqa: PTH110
+        pytest.skip(f"this system has no {folder}")
+    reads, writes = os.pipe()
+    os.write(writes, b"hk_live_0123")
+    late = threading.Timer(0.2, lambda: (os.write(writes, b"456789\n"), os.close(writes)))
+    late.start()
+    hostup = load({}, {"HOSTUP_API_KEY_FILE": f"{folder}/{reads}"}).hostup
+    os.close(reads)
+    assert hostup.api_key is not None
+    assert hostup.api_key.get_secret_value() == "hk_live_0123456789"
+
+
+def test_a_pipe_that_nobody_ends_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hostup_mcp.sections._PIPE_SECONDS", 0.2)
+    reads, writes = os.pipe()
+    os.write(writes, SECRET.encode())
+    message = stop({"HOSTUP_API_KEY_FILE": f"/dev/fd/{reads}"})
+    assert "Who writes to the pipe did not end within" in message
+    os.write(writes, b"x" * 5000)
+    assert "does not hold a key" in stop({"HOSTUP_API_KEY_FILE": f"/dev/fd/{reads}"})
+    os.close(writes)
+    os.close(reads)
+    assert "cannot be read" in stop({"HOSTUP_API_KEY_FILE": f"/dev/fd/{reads}"})
+
+
+def test_neither_the_protocol_nor_a_configuration_comes_through_a_pipe() -> None:
+    assert open_pipe(Path("/dev/fd/0")) is None
+    reads, writes = os.pipe()
+    assert open_pipe(Path(f"/dev/fd/{reads}")) == reads
+    os.write(writes, b'[policy]\npreset = "none"\n')
+    os.close(writes)
+    assert "It is a pipe, not a file" in stop({"HOSTUP_MCP_CONFIG": f"/dev/fd/{reads}"})
+    os.close(reads)

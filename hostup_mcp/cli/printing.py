@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any, TextIO, cast
+from typing import Any, Final, TextIO, cast
 
 import click
+
+# A word that a person thinks of, such as a name with a typing error, or what says nothing.
+_PLAIN_WORD: Final = re.compile(r"-{0,2}[A-Za-z][A-Za-z_-]{0,30}[0-9]{0,2}|[0-9]{1,6}|.{0,5}")
 
 
 @contextmanager
@@ -57,6 +61,13 @@ class Group(click.Group):
         with _helping(args):
             return super().make_context(info_name, args, parent, **extra)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that is named, and its arguments."""
+        with _hiding(args):
+            return super().resolve_command(ctx, args)
+
     def main(self, *args: Any, **extra: Any) -> Any:  # noqa: ANN401 - as click has it
         """Run the command that is asked for, and leave nothing that cannot be written."""
         try:
@@ -71,8 +82,25 @@ def _helping(args: list[str]) -> Generator[None]:
     """`printing` where this may print; a server may have no stdout, and says so itself."""
     if any(arg in {"-h", "--help", "--version"} for arg in args):
         _require_stdout()
-    with _told():
+    with _told(), _hiding(args):
         yield
+
+
+@contextmanager
+def _hiding(args: list[str]) -> Generator[None]:
+    """Tell what is wrong with the words of a command line without them: one may be a secret."""
+    words = {part for word in args for part in (word, word.partition("=")[2])}
+    try:
+        yield
+    except click.UsageError as error:
+        said = told = error.format_message()
+        # The longest first: a shorter one may be a part of it.
+        for word in sorted(words, key=len, reverse=True):
+            if not _PLAIN_WORD.fullmatch(word):
+                told = told.replace(word, "(not shown)")
+        if told == said:
+            raise
+        raise click.UsageError(told, error.ctx) from None
 
 
 @contextmanager

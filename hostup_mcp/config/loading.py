@@ -7,6 +7,7 @@ value: it may be a secret, also where none is expected.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -20,19 +21,23 @@ from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 
 from hostup_mcp.config.key_faults import key_fault
 from hostup_mcp.config.sections import (
+    HIDDEN,
     holds_variable,
     is_absent,
     plain_key,
     read_file,
+    read_secret_file,
     shown_path,
     user_path,
 )
 from hostup_mcp.config.settings import Settings
+from hostup_mcp.config.variables import meant_by
 from hostup_mcp.policy.policies import Policies
 from hostup_mcp.policy.rules import PolicyError
 
 _APP = "hostup-mcp"
 _PREFIX = "HOSTUP_MCP__"
+_CONFIG = "HOSTUP_MCP_CONFIG"
 _SECRETS = {("hostup", "api_key"), ("http", "token")}
 _SECRET_OR_FILE = [
     {("hostup", "api_key"), ("hostup", "api_key_file")},
@@ -97,7 +102,7 @@ def load(
     layers = [
         {key: _Value(raw=raw, place="command line") for key, raw in options.items()},
         _environment(environ),
-        _file(config_path(config_file, environ)),
+        _file(config_path(config_file, environ), _CONFIG if config_file is None else "--config"),
     ]
     chosen: dict[tuple[str, str], _Value] = {}
     for layer in layers:
@@ -136,9 +141,9 @@ def config_path(option: str | None, environ: Mapping[str, str]) -> Path | None:
 
     None only where certainly nothing stands in the place of the user's own.
     """
-    named = environ.get("HOSTUP_MCP_CONFIG") if option is None else option
+    named = environ.get(_CONFIG) if option is None else option
     if named is not None:
-        place = "environment variable HOSTUP_MCP_CONFIG" if option is None else "--config"
+        place = f"environment variable {_CONFIG}" if option is None else "--config"
         try:
             return Path(user_path(named))
         except ValueError:
@@ -170,6 +175,10 @@ def _environment(environ: Mapping[str, str]) -> dict[tuple[str, str], _Value]:
             _require_known(where, _variable(name))
         elif name in _VARIABLES:
             where = _VARIABLES[name]
+        elif raw and (meant := meant_by(name, _all_variables())):
+            raise ConfigError(
+                f"environment variable {name} is not read.", f"Name it {meant}, or remove it."
+            )
         else:
             continue
         if not raw:
@@ -177,6 +186,13 @@ def _environment(environ: Mapping[str, str]) -> dict[tuple[str, str], _Value]:
         _require_text(raw, f"environment variable {name}")
         layer[where] = _Value(raw=raw, place=f"environment variable {name}")
     return layer
+
+
+@functools.cache
+def _all_variables() -> frozenset[str]:
+    sections = ((name, _fields(name)) for name in Settings.model_fields)
+    own = (f"{_PREFIX}{name}__{key}".upper() for name, keys in sections for key in keys)
+    return frozenset((*_VARIABLES, _CONFIG, *own))
 
 
 def _variable(name: str) -> str:
@@ -195,10 +211,11 @@ def _require_text(raw: str, place: str) -> None:
         ) from None
 
 
-def _file(path: Path | None) -> dict[tuple[str, str], _Value]:
+def _file(path: Path | None, named_by: str) -> dict[tuple[str, str], _Value]:
     if path is None:
         return {}
-    place = f"file {shown_path(str(path))}"
+    shown = shown_path(str(path))
+    place = f"file {shown}" if shown != HIDDEN else f"file that {named_by} names {HIDDEN}"
     document = _document(path, place)
     layer: dict[tuple[str, str], _Value] = {}
     for section, table in document.items():
@@ -356,7 +373,7 @@ def _with_key_file(settings: Settings, values: Mapping[tuple[str, str], _Value])
     shown = shown_path(str(path))
     place = f"{values['hostup', 'api_key_file'].place}: hostup.api_key_file = {shown}"
     try:
-        content = read_file(path, _KEY_MAX_BYTES)
+        content = read_secret_file(path, _KEY_MAX_BYTES)
     except (OSError, ValueError) as error:
         reason = (isinstance(error, OSError) and error.strerror) or "it is no path"
         raise ConfigError(

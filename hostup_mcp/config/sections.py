@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import re
+import selectors
 import stat
+import time
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -15,6 +17,11 @@ _VARIABLE: Final = re.compile(
     r"\$\{|\$\(|\{\{|`|^\$(?:env:)?[A-Za-z_]\w*(?:$|[/\\])|%[A-Za-z_]\w*%|^\{[A-Za-z]+:[^}]*\}"
 )
 _LOOKS_LIKE_PATH: Final = re.compile(r"(?:~[^/\\]*|\.{1,2})?[/\\]|[A-Za-z]:[/\\]")
+# What a shell makes of <(COMMAND). The first three are the client's: its protocol, and the log.
+_DESCRIPTOR: Final = re.compile(r"/(?:dev|proc/self|proc/thread-self)/fd/([3-9]|[1-9][0-9]{1,6})")
+# A person may have to unlock the keyring that the writer asks.
+_PIPE_SECONDS: Final = 30.0
+HIDDEN: Final = "(not shown)"
 _KINDS: Final = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a pipe"),
@@ -59,7 +66,7 @@ def user_path(text: str) -> str:
 
 def shown_path(text: str) -> str:
     """A path for a message; not where a secret seems to stand in its place."""
-    return text if _LOOKS_LIKE_PATH.match(text) or os.path.lexists(text) else "(not shown)"
+    return text if _LOOKS_LIKE_PATH.match(text) or os.path.lexists(text) else HIDDEN
 
 
 def read_file(path: Path, most: int) -> bytes:
@@ -75,6 +82,44 @@ def read_file(path: Path, most: int) -> bytes:
     with open(os.open(path, flags | getattr(os, "O_CLOEXEC", 0)), "rb") as file:  # noqa: PTH123
         _require_regular(os.fstat(file.fileno()))
         return file.read(most + 1)
+
+
+def read_secret_file(path: Path, most: int) -> bytes:
+    """As `read_file`; also what comes through an open pipe, as a shell hands it over.
+
+    It can be read once only. Who writes to it has half a minute.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    pipe = open_pipe(path)
+    return read_file(path, most) if pipe is None else _read_pipe(pipe, most)
+
+
+def open_pipe(path: Path) -> int | None:
+    """The descriptor of a pipe that a path stands for; None if it stands for anything else."""
+    found = _DESCRIPTOR.fullmatch(str(path))
+    try:
+        is_pipe = found is not None and stat.S_ISFIFO(os.fstat(int(found[1])).st_mode)
+    except OSError:
+        return None  # there is no such descriptor
+    return int(found[1]) if found is not None and is_pipe else None
+
+
+def _read_pipe(descriptor: int, most: int) -> bytes:
+    content = b""
+    deadline = time.monotonic() + _PIPE_SECONDS
+    with selectors.DefaultSelector() as selector:
+        selector.register(descriptor, selectors.EVENT_READ)
+        while len(content) <= most:
+            if not selector.select(max(0.0, deadline - time.monotonic())):
+                reason = f"Who writes to the pipe did not end within {_PIPE_SECONDS:.0f} seconds"
+                raise OSError(errno.ETIMEDOUT, reason)
+            piece = os.read(descriptor, most + 1 - len(content))
+            if not piece:
+                break
+            content += piece
+    return content
 
 
 def require_file(path: Path) -> None:

@@ -56,6 +56,9 @@ _NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "stdoutTruncated": ("stdoutTruncated", "out-truncated", "out_truncated", "outTruncated"),
     "stderrTruncated": ("stderrTruncated", "err-truncated", "err_truncated", "errTruncated"),
 }
+STREAM_NAMES: Final = frozenset(_NAMES["stdout"] + _NAMES["stderr"])
+"""The fields that hold what a command printed."""
+
 _KNOWN: Final = {"pid", "success", *(name for names in _NAMES.values() for name in names)}
 
 

@@ -11,6 +11,8 @@ from typing import Final, cast
 
 from pydantic import JsonValue, ValidationError
 
+from hostup_mcp import own_key
+from hostup_mcp.hostup.agent import STREAM_NAMES
 from hostup_mcp.hostup.errors import (
     ApiError,
     Conflict,
@@ -35,8 +37,6 @@ from hostup_mcp.hostup.pacing import RateLimit, parse_rate_limit
 _REDACTED = "[redacted]"
 _PAGE = "it is an HTML page, not JSON"
 _QUOTED_MAX = 300
-# A shorter key is no secret, and would tear holes into ordinary text.
-_SECRET_MIN = 8
 _DAY = 86_400
 
 _KEYS = "https://cloud.hostup.se/api-management"
@@ -122,7 +122,7 @@ def _parse(body: bytes, secret: str) -> tuple[JsonValue, str]:
     text = body.decode("utf-8-sig", "replace")
     try:
         document = cast("JsonValue", json.loads(text, parse_constant=_nothing, parse_float=_finite))
-        return (_without(secret, document) if len(secret) >= _SECRET_MIN else document), ""
+        return (_without(secret, document) if len(secret) >= own_key.SHORTEST else document), ""
     except (ValueError, RecursionError):
         pass
     start = text.lstrip()[:1]
@@ -142,14 +142,18 @@ def _finite(text: str) -> float | None:
     return number if isfinite(number) else None
 
 
-def _without(secret: str, value: JsonValue) -> JsonValue:
+def _without(secret: str, value: JsonValue, name: str = "") -> JsonValue:
     if isinstance(value, str):
-        return value.replace(secret, _REDACTED)
+        # What a command printed may be long; it is searched for the other forms when it is shown.
+        if name in STREAM_NAMES:
+            return value.replace(secret, _REDACTED)
+        return own_key.without(value, secret, _REDACTED)
     if isinstance(value, list):
         return [_without(secret, item) for item in value]
     if isinstance(value, dict):
         return {
-            name.replace(secret, _REDACTED): _without(secret, item) for name, item in value.items()
+            own_key.without(name, secret, _REDACTED): _without(secret, item, name)
+            for name, item in value.items()
         }
     return value
 

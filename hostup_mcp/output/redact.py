@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import functools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import re2
 
+from hostup_mcp import own_key
 from hostup_mcp.output.secret_rules import RULES, Rule
 from hostup_mcp.output.secret_values import DOUBTFUL_MAX
 
@@ -19,12 +19,6 @@ if TYPE_CHECKING:
 
 OWN_KEY: Final = "hostup-key"
 
-# A shorter one would be found in ordinary words.
-_KEY_MIN: Final = 8
-# By a shell's backslash, or by what wraps long lines; or a character that was escaped.
-_LINE_BREAK: Final = r"\\?(?:\r?\n[ \t]*)?"
-# In the two alphabets of base64.
-_BASE64_SIGNS: Final = {"+": "[+-]", "/": "[/_]"}
 # Room for the state machines of large patterns: with too little, RE2 is right but slow.
 _MAX_MEMORY: Final = 64 << 20
 
@@ -47,8 +41,8 @@ def redact(text: str, secret: str = "") -> Redacted:
     """
     data = text.encode("utf-8", "replace")
     counts: Counter[str] = Counter()
-    if len(secret) >= _KEY_MIN:
-        data = _without(data, Rule(OWN_KEY, (), _own_key(secret)), counts)
+    if len(secret) >= own_key.SHORTEST:
+        data = _without(data, Rule(OWN_KEY, (), own_key.pattern(secret)), counts)
     for rule in _possible(data):
         data = _without(data, rule, counts)
     return Redacted(data.decode("utf-8", "replace") if counts else text, dict(counts))
@@ -108,31 +102,3 @@ def _compiled(pattern: str) -> Pattern:
     options.max_mem = _MAX_MEMORY
     options.log_errors = False
     return re2.compile(pattern, options)
-
-
-@functools.lru_cache(maxsize=4)
-def _own_key(secret: str) -> str:
-    """A pattern for the key in all the forms it may have been written in."""
-    raw = secret.encode("utf-8", "replace")
-    forms = [_over_lines(_percent_or_plain(character) for character in secret)]
-    digits = f"[ :]?{_LINE_BREAK}".join(_over_lines(f"{byte:02x}") for byte in raw)
-    forms.append(f"(?i:{digits})")
-    for before in range(3):
-        encoded = base64.b64encode(bytes(before) + raw).decode()
-        # Only the characters that the neighbours of the key have no part in.
-        core = encoded[(before * 8 + 5) // 6 : (before + len(raw)) * 8 // 6]
-        forms.append(_over_lines(_BASE64_SIGNS.get(sign, sign) for sign in core))
-        forms[-1] += "[A-Za-z0-9+/_-]?={0,2}"
-    return "|".join(forms)
-
-
-def _over_lines(pieces: Iterable[str]) -> str:
-    """The pieces one after the other, also where lines were broken between them."""
-    return _LINE_BREAK.join(pieces)
-
-
-def _percent_or_plain(character: str) -> str:
-    raw = character.encode("utf-8", "replace")
-    percent = _over_lines("".join(f"%{byte:02x}" for byte in raw))
-    plain = re2.escape(raw.decode())
-    return f"(?:{plain}|(?i:{percent}){'|[+]' if character == ' ' else ''})"

@@ -74,6 +74,7 @@ class OptionSet(Model):
         same_disk: flags that keep a walk through folders on one file system.
         depth: options, with the value in the next word, that bound how deep such a walk goes.
         acting: flags that do more than read, which `diagnostics-strict` leaves out.
+        reading: options of which only values of another type do nothing but read; it takes those.
         retyped: flags under which values of some types must be of others.
     """
 
@@ -98,6 +99,7 @@ class OptionSet(Model):
     same_disk: Words = ()
     depth: Words = ()
     acting: Words = ()
+    reading: Typed = {}
     retyped: Annotated[dict[str, dict[str, str]], BeforeValidator(split_keys)] = {}
 
     @cached_property
@@ -108,7 +110,7 @@ class OptionSet(Model):
     @cached_property
     def types(self) -> tuple[str, ...]:
         """The names of every value type in use."""
-        tables = (self.options, self.attached, self.following, self.separate)
+        tables = (self.options, self.attached, self.following, self.separate, self.reading)
         named = [name for table in tables for name in table.values()]
         named += [need.values for need in self.needs.values()]
         named += [name for table in self.retyped.values() for name in table.values()]

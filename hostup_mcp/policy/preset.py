@@ -245,13 +245,16 @@ def _patterns(places: PlacesData) -> dict[str, tuple[PathPattern, ...]]:
 
 
 def _without_acting(command: Command) -> Command:
-    """An entry without the flags that do more than read."""
-    if not isinstance(command, Getopt) or not command.acting:
+    """An entry without the flags and values that do more than read."""
+    if not isinstance(command, Getopt) or not (command.acting or command.reading):
         return command
     flags = tuple(flag for flag in command.flags if flag not in command.acting)
     refused: Refused = {**command.refused, "acts": command.acting}
+    options = {**command.options, **command.reading}
     # Made anew: a copy would keep what was worked out from the old flags.
-    return Getopt.model_validate({**command.model_dump(), "flags": flags, "refused": refused})
+    return Getopt.model_validate(
+        {**command.model_dump(), "flags": flags, "options": options, "refused": refused}
+    )
 
 
 def _check_plain(command: PlainWords, words: Sequence[Word]) -> Mismatch | None:

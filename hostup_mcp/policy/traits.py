@@ -81,7 +81,8 @@ class Growth(Model):
         by: what that value is: characters added to each `line`, the `length` that a character
             becomes, after how many characters a line ends (`break`), or the `format` of what is
             printed of each operand. Of `grep`: a line for each
-            `match`, and the file's `name` before each line.
+            `match`, and the file's `name` before each line. Or a number of lines that are kept:
+            the `last` ones, of `tail` and before a match, or all but the last (`rest`).
         pads: whether lines become as long as the longest.
         keeps: whether all of it is kept until the end.
     """
@@ -91,6 +92,6 @@ class Growth(Model):
     line: int = 0
     breaks: int = 0
     value: Words = ()
-    by: Literal["", "line", "length", "break", "format", "match", "name"] = ""
+    by: Literal["", "line", "length", "break", "format", "match", "name", "last", "rest"] = ""
     pads: bool = False
     keeps: bool = False

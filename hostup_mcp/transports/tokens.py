@@ -15,7 +15,7 @@ from typing import Final
 
 from hostup_mcp.config.http import HttpSettings
 from hostup_mcp.config.key_faults import key_fault
-from hostup_mcp.config.sections import is_absent, read_file, shown_path
+from hostup_mcp.config.sections import is_absent, read_secret_file, shown_path
 from hostup_mcp.execution.journal.records import LOCAL
 from hostup_mcp.transports.errors import ServeError
 
@@ -159,7 +159,7 @@ def _write_new(path: Path, content: str) -> None:
 
 def _read(path: Path) -> list[tuple[str, str]]:
     try:
-        content = read_file(path, _FILE_MAX_BYTES)
+        content = read_secret_file(path, _FILE_MAX_BYTES)
     except (OSError, ValueError) as error:
         reason = (isinstance(error, OSError) and error.strerror) or "it is no path"
         raise _unusable(shown_path(str(path)), f"it cannot be read: {reason}") from None

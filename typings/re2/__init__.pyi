@@ -28,6 +28,7 @@ class Pattern:
     def match(
         self, text: AnyStr, pos: int | None = None, endpos: int | None = None
     ) -> Match[AnyStr] | None: ...
+    def subn(self, repl: AnyStr, text: AnyStr) -> tuple[AnyStr, int]: ...
 
 class Set:
     @classmethod

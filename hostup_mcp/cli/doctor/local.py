@@ -12,7 +12,7 @@ from hostup_mcp.cli.doctor.bounded import within
 from hostup_mcp.cli.doctor.report import Check, Status
 from hostup_mcp.config.http import HttpSettings
 from hostup_mcp.config.loading import Settings
-from hostup_mcp.config.sections import is_absent, read_file, shown_path
+from hostup_mcp.config.sections import is_absent, open_pipe, read_file, shown_path
 from hostup_mcp.execution.journal.errors import JournalError
 from hostup_mcp.execution.journal.sqlite.inspection import JournalState, inspect
 from hostup_mcp.policy.lint import lint
@@ -136,6 +136,8 @@ def _remote_access(http: HttpSettings) -> Check:
 
 def _private(name: str, path: Path) -> Check:
     """Whether a file with a secret is there, holds something, and is its user's alone."""
+    if open_pipe(path) is not None:
+        return Check(name, "ok", f"{path}: a pipe, which is read once.")
     try:
         is_empty = not read_file(path, 0)
         status = path.stat()

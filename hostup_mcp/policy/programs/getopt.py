@@ -9,13 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from hostup_mcp.policy.mismatch import Mismatch, of_option, shown
 from hostup_mcp.policy.models import OptionSet
 from hostup_mcp.policy.shell.tree import Word
 from hostup_mcp.policy.values.types import NAME_TYPES, PATH_TYPES, ValueTypes
 
-_NUMBER = re.compile(r"-\d{1,9}")
+NUMBER: Final = "-NUMBER"
+"""The name of an option such as `-20`."""
+
+_NUMBER = re.compile(r"-\d{1,6}")
 _QUANTITY = re.compile(r"[+-]?\d+[a-zA-Z]{0,3}")
 _FEW = 2
 
@@ -124,6 +128,7 @@ class _Walker:
         if self._may_end_a_word(text):
             return self._whole(text, index)
         if self._spec.numeric and _NUMBER.fullmatch(text):
+            self._values.append((NUMBER, text[1:], index))
             return None
         if text.startswith("--"):
             return self._long(text, index)

@@ -37,6 +37,9 @@ MOST_KEPT: Final = 12
 MOST_PATTERNS: Final = 24
 """What patterns may weigh together: one with wildcards in one name is 1, in two 4, in three 16."""
 
+_MOST_LAST: Final = 9999
+"""Lines that a program may keep without its counting as all of what it reads."""
+
 _LINE: Final = 32
 _FILE_NAME: Final = 32
 _RECORD: Final = 64
@@ -49,7 +52,10 @@ _PATHS: Final = frozenset("pPhflnN")
 _HINT: Final = (
     "Leave out what repeats or widens the text (&, \\1, widths, a file named twice), or sort first."
 )
-_PADDED: Final = "column widens every line to the longest: put it at the end."
+_PADDED: Final = (
+    "column widens every line to the longest, and this stage, or what reads it, could keep all of "
+    "that: put column at the end."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,11 +210,20 @@ def _by_entry(command: Getopt, use: Reading) -> Added:
             added.breaks += 1 / max(1, min(map(shortest, _expressions(command, use)), default=1))
         elif growth.by == "name" and _names_files(command, use):
             added.line += _FILE_NAME
+        elif growth.by in {"last", "rest"}:
+            added.keeps |= any(_keeps_all(growth.by, text) for text in values)
     return added
 
 
 def _size(text: str) -> int:
     return int(text) if text.isdecimal() else len(text)
+
+
+def _keeps_all(kept: str, number: str) -> bool:
+    """Whether as many lines, or bytes, are kept as the input may have."""
+    keeps = not number.startswith("+") if kept == "last" else number.startswith("-")
+    digits = number.lstrip("+-")
+    return keeps and (not digits.isdecimal() or int(digits) > _MOST_LAST)
 
 
 def _expressions(command: Getopt, use: Reading) -> list[str]:
@@ -283,7 +298,13 @@ def _by_program(command: Awk, words: Sequence[Word]) -> Added:
     made = program_growth(words[at].text) if at < len(words) else None
     if made is None:
         return Added()
-    return Added(times=made.records, line=made.characters, breaks=max(0, made.lines - 1) / _LINE)
+    return Added(
+        times=made.records,
+        line=made.characters,
+        breaks=max(0, made.lines - 1) / _LINE,
+        # One line may come out, which whatever reads it holds as a whole.
+        keeps="printf" in words[at].text,
+    )
 
 
 def _of_expression(words: Sequence[Word]) -> float:
