@@ -169,7 +169,7 @@ def test_the_configurations_of_clients_are_what_is_printed_for_them(
 
 
 def test_the_links_of_the_docs_lead_somewhere(root: Path) -> None:
-    for document in [*root.glob("*.md"), *root.glob("docs/*.md")]:
+    for document in [*root.glob("*.md"), *root.glob("docs/**/*.md")]:
         for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
             if not target.startswith("http"):
                 assert (document.parent / target).exists(), (document, target)

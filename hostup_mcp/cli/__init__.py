@@ -1,1 +1,1 @@
-"""The command line."""
+"""The command line: the program `hostup-mcp` and its commands."""

@@ -1,4 +1,4 @@
-"""The operator's questions to the policy: what of a command, of many, of a file of expectations."""
+"""Answers the operator's questions to the policy: one command, many, or a file of expectations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each MCP client needs to be told of this server: the exact snippet, and where it belongs.
+"""Writes the configuration that an MCP client needs for this server, and says where it belongs.
 
 The API key and the HTTP token stand in no snippet. Where a client puts in variables, it takes them
 from its environment, or asks; where it does not, the server reads a file that only its user may.
@@ -32,7 +32,7 @@ _KEY: Final = "HOSTUP_API_KEY"
 _TOKEN: Final = "HOSTUP_MCP_HTTP_TOKEN"  # noqa: S105 - the name of a variable
 _CLIENT_TIMEOUT: Final = "HOSTUP_MCP__SERVER__CLIENT_TIMEOUT_SECONDS"
 _CODEX_SECONDS: Final = 120
-# Its default, said out loud: the server counts on it (`clients`).
+# Its default, said out loud: the server counts on it (`client_timeouts`).
 _GEMINI_MILLISECONDS: Final = 600_000
 
 _Table = Mapping[str, object]

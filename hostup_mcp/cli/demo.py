@@ -1,4 +1,4 @@
-"""The main job, end to end, on the sandbox: every part of it is the real one but HostUp."""
+"""`hostup-mcp demo`: the main job end to end; every part is the real one, except HostUp."""
 
 from __future__ import annotations
 

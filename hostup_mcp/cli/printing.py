@@ -1,4 +1,4 @@
-"""What the commands of the command line print, also where stdout or stderr takes nothing.
+"""Prints what the commands have to say, also where stdout or stderr takes nothing.
 
 Python flushes both once more when it ends, and ends with exit code 120 where that fails. So what
 cannot be written is given up before, and said.

@@ -1,1 +1,1 @@
-"""The settings."""
+"""The settings: read from four layers, validated once, then frozen."""

@@ -1,4 +1,4 @@
-"""The settings of serving over HTTP."""
+"""The section `[http]` of the settings: serving over HTTP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was put in the place of a secret and is certainly none: a placeholder, a variable, a path.
+"""Recognises values that are certainly no secret: a placeholder, a variable, a path.
 
 The form of HostUp's keys is not documented, so whatever might be one is taken for one.
 """

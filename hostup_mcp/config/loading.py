@@ -1,4 +1,4 @@
-"""Settings, from four layers: command-line options, environment, TOML file, defaults.
+"""Loads the settings from four layers: command-line options, environment, TOML file, defaults.
 
 Each value comes from the strongest layer that has it. What cannot be understood stops the start,
 with the place, the key and what is accepted instead. No message repeats a text that was given as a

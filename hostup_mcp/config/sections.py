@@ -1,4 +1,4 @@
-"""What the sections of the settings are made of: secrets, paths, and files that are read whole."""
+"""The parts that sections of the settings share: secrets, paths, files that are read whole."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be set: one frozen model a section. `config` makes them."""
+"""The settings that there are: one frozen model for each section. `loading` makes them."""
 
 from __future__ import annotations
 

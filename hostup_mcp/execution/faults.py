@@ -1,4 +1,4 @@
-"""What keeps a command from its result: a code, a sentence, and the next step.
+"""The reasons why a command has no result: a code, a sentence, and the next step.
 
 HostUp does not document how it reports trouble with the guest agent. Sentences of the agent (QEMU,
 qga/) and of the hypervisor (Proxmox, QemuServer/Agent.pm) are recognised where HostUp passes them

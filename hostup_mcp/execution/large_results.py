@@ -1,4 +1,4 @@
-"""How many large results may be in memory at once. The others wait on the wire."""
+"""Limits how many large results are in memory at once. The others wait on the wire."""
 
 from __future__ import annotations
 

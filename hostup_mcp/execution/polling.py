@@ -1,4 +1,4 @@
-"""From a pid on disk to a result on disk: one poller for a command, over all processes.
+"""Polls for a result: from a pid on disk to a result on disk, with one poller over all processes.
 
 The guest agent returns a result only once, so only the process that holds the lease polls. The
 others watch the journal, and take over when the lease runs out or its holder has ended.

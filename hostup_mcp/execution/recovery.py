@@ -1,4 +1,4 @@
-"""Executions that ended processes left unfinished: resumed, given up, prepared, and purged."""
+"""Recovers executions that ended processes left: they are resumed, given up, prepared or purged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When to poll for a result, soon at first and then less and less often, and for how long.
+"""Says when to poll: soon at first, then less and less often, and for how long.
 
 The figures come from a search with `benchmarks/polling.py`. A command of ten minutes takes at most
 43 polls, however the dice fall, and its answer is at most 30 s late; a shorter command's answer is

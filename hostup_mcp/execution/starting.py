@@ -1,4 +1,4 @@
-"""From an intent on disk to a pid on disk: the one request that must never be sent twice."""
+"""Starts a command: from an intent on disk to a pid on disk, with a request never sent twice."""
 
 from __future__ import annotations
 

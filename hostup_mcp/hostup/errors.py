@@ -1,4 +1,4 @@
-"""What can go wrong between us and HostUp, one class for each kind.
+"""The errors between HostUp and us: one class for each kind.
 
 Every error has a stable `code`, a sentence on what happened and one on what to do next.
 Sources: https://developer.hostup.se/errors and the endpoint pages (RFC 7807 Problem Details).

@@ -1,4 +1,4 @@
-"""What must be known of a VPS before a command may go to it: its name and its operating system."""
+"""Looks a VPS up before its first command: its name and its operating system."""
 
 from __future__ import annotations
 

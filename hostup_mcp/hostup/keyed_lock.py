@@ -1,4 +1,4 @@
-"""For questions that several ask at once: one asks, and the others then find the answer kept."""
+"""One lock for each key: of several callers with one question, one asks and the others read."""
 
 from __future__ import annotations
 

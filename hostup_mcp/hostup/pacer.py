@@ -1,4 +1,4 @@
-"""When a request may be sent: one budget per account, shared fairly by all that use it.
+"""The request budget of an API key: says when each request may be sent, first come, first served.
 
 HostUp documents the rate-limit headers on 429 only; whether other replies carry them, and what the
 limits are, is not documented. So nothing is counted on: what replies say is used, and without it

@@ -1,4 +1,4 @@
-"""What HostUp says about its rate limit.
+"""Reads what HostUp's headers say about its rate limit.
 
 Source: https://developer.hostup.se/errors/rate_limit_exceeded and /errors/rate_limited.
 """

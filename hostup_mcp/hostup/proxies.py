@@ -1,4 +1,4 @@
-"""The proxies that the environment names: what is wrong with them, without their values.
+"""Checks the proxies that the environment names, and says what is wrong without their values.
 
 A proxy's URL may hold a password, so neither it nor what a library says of it goes into a message.
 """

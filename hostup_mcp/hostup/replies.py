@@ -1,4 +1,4 @@
-"""From an HTTP reply to a JSON document, or to the error that says what came instead."""
+"""Turns an HTTP reply into a JSON document, or into the error that says what came instead."""
 
 from __future__ import annotations
 

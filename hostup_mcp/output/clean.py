@@ -1,4 +1,4 @@
-"""Text that can travel and be read: nothing in it is hidden, and nothing acts on a screen.
+"""Cleans a text: nothing in it stays hidden, and nothing acts on a screen.
 
 What a terminal would obey or not show is removed or made visible, and counted. What a JSON-RPC
 message must not carry is replaced. Secrets are the business of `redact`.

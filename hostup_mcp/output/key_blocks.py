@@ -1,4 +1,4 @@
-"""Where a private key in a text ends, also when its end was cut off."""
+"""Finds where a private key in a text ends, also when its end was cut off."""
 
 from __future__ import annotations
 

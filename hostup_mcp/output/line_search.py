@@ -1,4 +1,4 @@
-"""Lines of a text that match a pattern, as `grep -n` shows them, in bounded time."""
+"""Finds lines that match a pattern, as `grep -n` shows them, in bounded time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Undoing an encoding that was made twice.
+"""Repairs UTF-8 that was encoded twice.
 
 A guest's bytes may come through a program that takes each for a Latin-1 character and encodes it
 again (Proxmox does), so that `å` arrives as `Ã¥`. Nothing in the reply says whether it happened.

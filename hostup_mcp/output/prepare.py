@@ -1,4 +1,4 @@
-"""A stream of a command made fit to be shown: repaired, cleaned, without secrets."""
+"""Prepares a stream of a command to be shown: repaired, cleaned, without secrets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Secrets taken out of a text before anyone is shown it, and counted."""
+"""Takes secrets out of a text before anyone is shown it, and counts them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a secret looks like: one rule a kind, each with its RE2 pattern.
+"""The rules for secrets: one for each kind, each with its RE2 pattern.
 
 Patterns of known token formats follow what their issuers publish. A rule that is missing is one
 more line here, with its example in `tests/test_redact.py`.

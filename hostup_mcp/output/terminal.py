@@ -1,4 +1,4 @@
-"""What a terminal would do with a text: escape sequences, overstrikes, carriage returns.
+"""Does what a terminal would do with a text: escape sequences, overstrikes, carriage returns.
 
 Each is done once and the result is plain text. No sequence reaches over a line end, so none can
 hide a line; one that does not end loses its start only, and what follows is shown.

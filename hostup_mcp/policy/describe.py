@@ -1,4 +1,4 @@
-"""The active policies in words: for a model in few, for the operator in all."""
+"""Describes the active policies: briefly for a model, in full for the operator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The configuration read as a careful operator would: what is wider than it looks, or of no use."""
+"""Finds what is wider than it looks, or of no use, in the operator's configuration."""
 
 from __future__ import annotations
 

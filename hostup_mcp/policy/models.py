@@ -1,4 +1,4 @@
-"""The form of a preset's data: what each program may be given. Made from the TOML files."""
+"""The schema of a preset's data: what each program may be given. Made from the TOML files."""
 
 from __future__ import annotations
 

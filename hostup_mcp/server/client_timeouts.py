@@ -1,4 +1,4 @@
-"""How long MCP clients wait for a tool call, by the name they give in `clientInfo`.
+"""Knows how long MCP clients wait for a tool call, by the name they give in `clientInfo`.
 
 A client that gives up tells its model that the call failed, often to try again; the command on the
 VPS goes on all the same. So a call answers before that, with the result or with the handle.

@@ -1,4 +1,4 @@
-"""Which answers went out: the end of a command counts as told once its bytes have left.
+"""Notes which answers went out: a result counts as told once its bytes have left.
 
 A call that has made its answer does not know whether a client is still there to take it, so a
 transport says what it wrote. What never went out stays unread in the journal, and the same order,

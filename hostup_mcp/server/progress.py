@@ -1,4 +1,4 @@
-"""Progress notifications: one at once, then at most one a second, while a call goes on."""
+"""Sends progress notifications while a call goes on: one at once, then at most one a second."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The MCP server: what a client sees of the tools, of the policy and of tasks.
 
 Built on the SDK's low-level `Server`: it leaves argument errors, unknown tools, capabilities and
-result texts to us (docs/architecture.md says why).
+result texts to us (docs/decisions/005-low-level-server.md says why).
 """
 
 from __future__ import annotations

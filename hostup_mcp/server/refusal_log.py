@@ -1,4 +1,4 @@
-"""A line in the log for each refused command, at a bounded rate."""
+"""Logs a line for each refused command, at a bounded rate."""
 
 from __future__ import annotations
 

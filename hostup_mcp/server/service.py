@@ -54,7 +54,7 @@ class CallLimits:
     Attributes:
         window_bytes: how much of each stream an answer shows by itself.
         client_seconds: after how long clients give a call up, where the operator knows; None for
-            what is known of each client (`clients`).
+            what is known of each client (`client_timeouts`).
         commands_at_once: how many commands of one principal may be unfinished.
         keep_seconds: for how long a result is kept, as a task's client is told; None for ever.
     """

@@ -1,4 +1,4 @@
-"""What of a result is shown: a window of each stream, or the part that was asked for."""
+"""Selects what of a result is shown: a window of each stream, or the part that was asked for."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What would pass in place of a refused command."""
+"""Suggests what would pass in place of a refused command."""

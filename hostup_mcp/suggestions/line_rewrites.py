@@ -1,4 +1,4 @@
-"""Lines with one of their commands put in another's place, left out, or moved to its folder.
+"""Rewrites a line: one of its commands replaced, left out, or moved to its folder.
 
 A command beside `&&` or `||` decides what else runs, so none is ever left out there.
 """

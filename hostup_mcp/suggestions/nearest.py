@@ -1,4 +1,4 @@
-"""The allowed commands that come closest to a refused one.
+"""Finds the allowed commands that come closest to a refused one.
 
 What the preset lets through is searched for. What an own rule lets through is offered only as the
 examples of that rule have it, and never as the outcome of a rewrite. Under `unrestricted` nothing

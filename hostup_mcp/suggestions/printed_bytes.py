@@ -1,4 +1,4 @@
-"""What `echo` and `printf` would print, and the accepted command that prints the same bytes."""
+"""Knows what `echo` and `printf` would print, and the accepted command that prints the same."""
 
 from __future__ import annotations
 

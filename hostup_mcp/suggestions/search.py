@@ -1,4 +1,4 @@
-"""The search for lines near a refused one, with a bound on how much is looked at.
+"""Searches for lines near a refused one, with a bound on how much is looked at.
 
 A line is good where every command of it is one that the preset reads with, or stands in a part
 between `;` that is left as it was asked.

@@ -1,4 +1,4 @@
-"""What was meant by a command that a rule refuses: its argv with one thing changed."""
+"""Rewrites a command that a rule refuses: its argv with one thing changed."""
 
 from __future__ import annotations
 

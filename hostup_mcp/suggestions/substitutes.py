@@ -1,4 +1,4 @@
-"""The data of the suggestions: equivalents of programs, and programs that only run another."""
+"""Reads the data of suggestions: equivalents of programs, and programs that only run another."""
 
 from __future__ import annotations
 

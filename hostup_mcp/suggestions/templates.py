@@ -1,4 +1,4 @@
-"""The forms of the data files, `equivalents` and `instead`, filled with the words of an argv."""
+"""Fills the templates of the data files, `equivalents` and `instead`, with the words of an argv."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was meant by a command that is not in the grammar: its text with one thing mended.
+"""Rewrites a text outside the grammar, with one thing mended.
 
 Nothing that decides what a command does is ever left out: no variable, negation, condition or loop.
 Where such a thing cannot be kept, there is no rewrite.

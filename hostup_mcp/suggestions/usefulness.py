@@ -1,4 +1,4 @@
-"""Whether an allowed command is of use: what has nothing to read, or only prints words, is not."""
+"""Says whether a suggestion is of use: one that reads nothing, or only prints words, is not."""
 
 from __future__ import annotations
 

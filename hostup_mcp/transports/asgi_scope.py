@@ -1,4 +1,4 @@
-"""What an HTTP request's ASGI scope tells: header values, the path as sent, the principal."""
+"""Reads an HTTP request's ASGI scope: header values, the path as sent, the principal."""
 
 from __future__ import annotations
 

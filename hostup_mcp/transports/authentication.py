@@ -1,4 +1,4 @@
-"""The bearer token of every request over HTTP, and the principal it stands for."""
+"""Checks the bearer token of every request over HTTP, and knows the principal it stands for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many tool calls each principal may make: in flight at once, and per minute."""
+"""Counts the tool calls of each principal: in flight at once, and per minute."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where tool calls over HTTP are counted: at the request, and around the call itself.
+"""Applies the budget of tool calls over HTTP: at the request, and around the call itself.
 
 Over Streamable HTTP a call too many is refused with status 429. Over SSE that status would end the
 client's whole session, so there the call itself gets an error.

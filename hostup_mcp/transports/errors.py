@@ -1,4 +1,4 @@
-"""Why a server cannot start, or cannot go on."""
+"""The error of a server that cannot start, or cannot go on."""
 
 from __future__ import annotations
 

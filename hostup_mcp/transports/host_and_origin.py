@@ -1,4 +1,4 @@
-"""The Host and Origin headers of every request over HTTP.
+"""Checks the Host and Origin headers of every request over HTTP.
 
 With DNS rebinding, a web page lets a name of its own resolve to 127.0.0.1, and so its scripts reach
 a server on loopback. Host and Origin tell such requests apart. The SDK checks them only on some

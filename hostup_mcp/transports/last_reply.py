@@ -1,4 +1,4 @@
-"""When HostUp last replied."""
+"""Knows when HostUp last replied."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The HTTP requests that are not answered yet: whether their clients left, and how each one ends.
+"""Tracks HTTP requests in flight: whether their clients left, and how each one ends.
 
 This is the outermost middleware. It completes every answer, also after a failure and at shutdown. A
 client that leaves puts no traceback into the log.

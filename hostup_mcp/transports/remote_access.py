@@ -1,4 +1,4 @@
-"""Whether other machines can connect, and what the operator must then have set."""
+"""Knows whether other machines can connect, and what the operator must then have set."""
 
 from __future__ import annotations
 

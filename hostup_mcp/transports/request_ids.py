@@ -1,4 +1,4 @@
-"""Each JSON-RPC id only once among the requests that a session has in flight."""
+"""Refuses a JSON-RPC id that another request in flight has in the same session."""
 
 from __future__ import annotations
 

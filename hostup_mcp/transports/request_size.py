@@ -1,4 +1,4 @@
-"""Limits on the size of a request's headers and body."""
+"""Limits the size of a request's headers and body."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many sessions may be open: in all, and for one principal."""
+"""Limits how many sessions may be open: in all, and for one principal."""
 
 from __future__ import annotations
 

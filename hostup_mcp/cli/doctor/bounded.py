@@ -1,4 +1,4 @@
-"""Work that is given up after some seconds, whatever it hangs in: a name, a socket, a disk."""
+"""Gives up work that takes too long, whatever it hangs in: a name, a socket, a disk."""
 
 from __future__ import annotations
 

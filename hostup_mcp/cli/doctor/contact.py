@@ -1,4 +1,4 @@
-"""The first request to HostUp, and all that its reply, or the lack of one, tells."""
+"""Makes the first request to HostUp, and reads what its reply, or the lack of one, tells."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks of every VPS that the key can see: whether its guest agent takes commands.
+"""Checks every VPS that the key can see: whether its guest agent takes commands.
 
 Nothing is started. Beside the probe there is one more question, for the result of a command that
 cannot exist (`NO_PID`): HostUp asks the scope `write:vm` for it, and an agent in which running

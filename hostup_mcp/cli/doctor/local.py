@@ -1,4 +1,4 @@
-"""Checks on this machine: policy, journal, and files that hold a secret."""
+"""Checks this machine: the policy, the journal, and the files that hold a secret."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was checked and found: as a table for people, as JSON for programs, as an exit code."""
+"""The report of all checks: a table for people, JSON for programs, an exit code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All checks, from the configuration to the last VPS."""
+"""Runs all checks, from the configuration to the last VPS."""
 
 from __future__ import annotations
 

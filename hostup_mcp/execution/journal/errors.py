@@ -1,4 +1,4 @@
-"""What a journal raises."""
+"""The errors that a journal raises."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the settings tell a journal: how long it keeps what, and what counts as a duplicate."""
+"""The limits that a journal keeps to: how long it keeps what, and what counts as a duplicate."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What the rest of the program asks of a journal, whatever stores it.
 
 `sqlite/` is the one implementation. Another store implements `Journal` beside it, and is made in
-the place that makes the SQLite one (`transports.serving`).
+the place that makes the SQLite one (`transports.server_parts`).
 """
 
 from __future__ import annotations

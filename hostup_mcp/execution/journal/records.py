@@ -1,4 +1,4 @@
-"""What is known of an execution: one record, whose state holds only what that state can have."""
+"""The record of an execution: its states, and the steps between them."""
 
 from __future__ import annotations
 

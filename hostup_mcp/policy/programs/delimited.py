@@ -1,4 +1,4 @@
-"""A regular expression between delimiters, inside an awk or sed program.
+"""Reads a regular expression between delimiters, inside an awk or sed program.
 
 Programs disagree on where such an expression ends as soon as the delimiter stands in a bracket, or
 a bracket is left open. What is accepted here ends at the same place for all of them.

@@ -1,4 +1,4 @@
-"""An argv against options and operands, in the manner of getopt.
+"""Judges an argv of options and operands, as getopt reads them.
 
 Nothing is guessed: a long option must be written in full, a cluster of short ones is walked letter
 by letter, and whatever starts with `-` is an option wherever it stands, until `--`.

@@ -1,4 +1,4 @@
-"""How many characters a pipe makes of each that it reads.
+"""Counts how many characters a pipe makes of each that it reads.
 
 A command that only reads can still fill memory, or with `sort` and `tac` the disk: `sed` whose `&`
 doubles a line ten times over, `nl -w 9999`, awk's `printf "%999d"`. So every program's entry says

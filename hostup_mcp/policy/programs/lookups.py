@@ -1,4 +1,4 @@
-"""Whether an accepted argv may ask the network for names, which `policy.network` can refuse."""
+"""Says whether an accepted argv may ask the network, which `policy.network` can refuse."""
 
 from __future__ import annotations
 

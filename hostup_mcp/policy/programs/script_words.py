@@ -1,4 +1,4 @@
-"""Words for a program that is itself a script, which may read them a second time.
+"""Judges words for a program that is itself a script, which may read them a second time.
 
 A shell script can hand its words to `eval`, leave an expansion unquoted, or write them into a
 script of sed's. What the program at its end accepts says nothing about that, so the words of such

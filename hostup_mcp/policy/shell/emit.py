@@ -1,4 +1,4 @@
-"""From a syntax tree to the canonical text that is sent.
+"""Writes a syntax tree as the canonical text that is sent.
 
 The output language is a small part of what the grammar reads: words of plain characters, or in
 single quotes; patterns; four operators with a space on each side; five redirections. Ten shells

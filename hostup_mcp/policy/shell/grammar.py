@@ -1,4 +1,4 @@
-"""From text to a syntax tree: a strict subset of what every POSIX shell reads alike.
+"""Parses a text into a syntax tree: a strict subset of what every POSIX shell reads alike.
 
 Accepted are simple commands of literal words, joined by `|`, `&&`, `||` and `;`, with redirections
 to /dev/null and between stdout and stderr. Quotes and escapes are undone here. Whatever else a

@@ -1,4 +1,4 @@
-"""One word of a command: quotes and escapes undone, everything that a shell expands refused."""
+"""Reads one word: quotes and escapes undone, everything that a shell expands refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-r"""Expressions that make a matcher try one way after the other.
+r"""Finds regular expressions that make a matcher try one way after the other.
 
 A back-reference (`\1`) makes every program do so: `(.*)(.*)(.*)(.*)\4\3\2\1x` takes glibc 36 s
 for one line of 200 characters, in grep, sed, find, pgrep and sysctl alike. Without one, grep 3.8,

@@ -1,4 +1,4 @@
-"""What a path may look like, and how much a pattern of the shell may match."""
+"""Checks the form of a path, and how much a pattern of the shell may match."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The regular expressions that a value type may use: such that no value can make a match slow.
+"""Checks the regular expressions of value types, so that no value can make a match slow.
 
 A pattern is made of plain characters, escapes, classes, groups, alternatives and counted repeats.
 Python's engine tries the ways in which a pattern can match one after the other; the number of ways

@@ -1,4 +1,4 @@
-"""How large a regular expression becomes once its repeats are written out.
+"""Measures how large a regular expression becomes once its repeats are written out.
 
 grep, sed, awk and find build all of it: `((a{1,1000}){1,1000})` takes gigabytes, and `+` doubles
 what stands before it. Basic and extended expressions (Perl's count as extended) differ in which

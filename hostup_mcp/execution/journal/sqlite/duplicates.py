@@ -1,4 +1,4 @@
-"""Which earlier order answers an order without an idempotency key, or is in its way."""
+"""Finds the earlier order that answers an order without an idempotency key, or blocks it."""
 
 from __future__ import annotations
 

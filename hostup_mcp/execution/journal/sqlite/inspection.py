@@ -1,4 +1,4 @@
-"""Whether a server could use the journal in a file. Nothing in it is changed."""
+"""Checks whether a server could use a journal file, and changes nothing in it."""
 
 from __future__ import annotations
 

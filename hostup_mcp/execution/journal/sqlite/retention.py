@@ -1,4 +1,4 @@
-"""Drops from an SQLite journal what is beyond the limits; `Journal.purge` says what goes when."""
+"""Drops what is beyond the limits from an SQLite journal; `Journal.purge` says what goes when."""
 
 from __future__ import annotations
 

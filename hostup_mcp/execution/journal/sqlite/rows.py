@@ -1,4 +1,4 @@
-"""Rows of the table as executions and outputs."""
+"""Turns rows of the table into executions and outputs."""
 
 from __future__ import annotations
 
