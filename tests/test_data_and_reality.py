@@ -51,6 +51,10 @@ HELP = {
     "ip6tables": ("ip6tables -h",),
     "hostname": ("hostname -h",),
     "pidof": ("pidof -h",),
+    "nginx": ("nginx -h",),
+    "apachectl": ("apachectl -h", "apachectl help"),
+    "apache2ctl": ("apache2ctl -h", "apache2ctl help"),
+    "chronyc": ("chronyc --help", "chronyc help"),
     "mdadm": ("mdadm --help-options", "mdadm --assemble --help"),
     "top": ("top -h",),
     "docker": tuple(
@@ -75,6 +79,7 @@ UNLISTED = {
     "awk": ("awk -F , 1",),  # which may be mawk
     "find": ("find / -maxdepth 0 -ipath x -newermt 2024-01-01",),
     "rpm": ("rpm -q -R --version",),
+    "nginx": ("nginx -qt -h",),  # two flags in one word; with -h nothing is tested
     # Long names, and short names of objects.
     "ip": (
         "ip -brief link", "ip -color=never link", "ip -c=never link", "ip -details -json link",

@@ -242,3 +242,16 @@ async def test_a_plain_proxy_s_own_error_proves_nothing(
     monkeypatch.setenv("HTTP_PROXY", scripted.url)
     assert (await fetch("http://nosuchhost.invalid")).status == 503
     assert [request.path for request in scripted.received] == ["http://nosuchhost.invalid/x"]
+
+
+@pytest.mark.parametrize("value", ["http://a:hunter22@[::1", "hunter22]:x[,", "[::1]:99999"])
+async def test_hosts_without_a_proxy_that_are_none_are_told_by_their_variable(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", value)
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    transport = HttpTransport("https://hostup.invalid", Timeouts())
+    with pytest.raises(NotSent) as caught:
+        await transport.request("GET", "/", headers={})
+    assert caught.value.message == "NO_PROXY cannot be used (value not shown)."
+    assert "with commas between" in caught.value.advice

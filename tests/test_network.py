@@ -101,6 +101,9 @@ nginx -t
 nginx -T
 chronyc sources
 chronyc tracking
+timedatectl timesync-status
+last -i
+last -ai -n 5
 iptables -L
 iptables -L -v
 ip6tables -L INPUT

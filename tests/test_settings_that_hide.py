@@ -408,7 +408,7 @@ def test_a_key_may_come_through_a_pipe_of_the_shell(folder: str) -> None:
 
 
 def test_a_pipe_that_nobody_ends_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hostup_mcp.sections._PIPE_SECONDS", 0.2)
+    monkeypatch.setattr("hostup_mcp.config.sections._PIPE_SECONDS", 0.2)
     reads, writes = os.pipe()
     os.write(writes, SECRET.encode())
     message = stop({"HOSTUP_API_KEY_FILE": f"/dev/fd/{reads}"})

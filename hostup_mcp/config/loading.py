@@ -275,7 +275,7 @@ def _fields(section: str) -> Mapping[str, object]:
 
 def _named(name: str) -> str:
     """A name for a message, which may be a secret in the wrong place."""
-    return repr(name) if _PLAIN_NAME.fullmatch(name) else "a name that is not shown"
+    return repr(name) if _PLAIN_NAME.fullmatch(name) else "(name not shown)"
 
 
 def _section(name: str) -> type[BaseModel] | None:

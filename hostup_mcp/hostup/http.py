@@ -147,7 +147,11 @@ class HttpTransport:
             message = f"The proxy in {_variables()} speaks SOCKS, which is not installed."
             raise NotSent(message, "Install httpx[socks] beside hostup-mcp.") from None
         except (OSError, ValueError, httpx.InvalidURL):
-            # What the library says may quote the proxy's password.
+            # What the library says may quote the proxy's password. The proxies were looked at
+            # before, so that what it cannot use is rather the list of hosts without one.
+            if others := proxies.exceptions():
+                message = f"{' and '.join(others)} cannot be used (value not shown)."
+                raise NotSent(message, proxies.EXCEPTIONS_ADVICE) from None
             raise _no_proxy(proxies.named()) from None
 
     async def aclose(self) -> None:

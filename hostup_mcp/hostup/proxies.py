@@ -12,6 +12,9 @@ from urllib.parse import unquote, urlsplit
 
 _NAMES: Final = frozenset({"http_proxy", "https_proxy", "all_proxy"})
 _SCHEMES: Final = frozenset({"http", "https", "socks5", "socks5h"})
+EXCEPTIONS_ADVICE: Final = (
+    "Write names or addresses of hosts with commas between, such as localhost,10.0.0.1,example.com."
+)
 ADVICE: Final = (
     "Write it as http://USER:PASSWORD@HOST:PORT; in USER and PASSWORD the signs / # ? @ : need "
     "percent-encoding (%2F %23 %3F %40 %3A)."
@@ -21,6 +24,11 @@ ADVICE: Final = (
 def named(environ: Mapping[str, str] = os.environ) -> list[str]:
     """The variables that name a proxy."""
     return [name for name, value in environ.items() if name.lower() in _NAMES and value]
+
+
+def exceptions(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """The variables that name hosts to which no proxy leads."""
+    return [name for name, value in environ.items() if name.lower() == "no_proxy" and value]
 
 
 def unusable(environ: Mapping[str, str] = os.environ) -> list[str]:

@@ -251,8 +251,9 @@ RULES: Final = (
     ),
     Rule(
         "password",  # XML
-        ("password>", "passphrase>", "secret>", "token>", "apikey>", "privatekey>"),
-        r"(?i)<[\w:.-]*(?:password|passphrase|secret|token|apikey|privatekey)>([^<\n]+)<",
+        ("password>", "passwd>", "passphrase>", "secret>", "token>", "key>"),
+        r"(?i)<[\w:.-]*(?:password|passwd|passphrase|secret|token"
+        r"|(?:api|private|secret|access)[_-]?key)>([^<\n]+)<",
         values.given,
     ),
     Rule(
@@ -275,6 +276,12 @@ RULES: Final = (
         r"(?m)(?:^|[\s:])(?:\*|[A-Za-z][\w.-]*|[0-9]+(?:\.[0-9]+){3}):(?:543[0-9]|6432|\*)"
         r":[^\s:]+:[A-Za-z_][^\s:]*:((?:\\.|[^\s:\\])+)\r?$",
         values.given,
+    ),
+    Rule(
+        "kernel-key",  # sysctl, and ethtool -x
+        ("_rss_key", "fastopen_key", "hash key:"),
+        r"(?:netdev_rss_key|tcp_fastopen_key)[ \t]*[=:][ \t]*([0-9A-Fa-f][0-9A-Fa-f:,-]{3,})"
+        r"|(?i)\bhash key:[ \t]*\r?\n[ \t]*([0-9a-f]{2}(?::[0-9a-f]{2}){7,})",
     ),
     Rule(
         "snmp-community",
@@ -306,9 +313,9 @@ RULES: Final = (
     Rule(
         "password",
         ("pass", "token", "secret", "key"),
-        r"(?i)(?:^|[\s\"'\x60(])--?(?:[a-z0-9]+-)*"
+        r"(?i)(?:^|[\s\"'\x60(])--?(?:[a-z0-9]+[_-])*"
         rf"(?:{_WHOSE}(?:passw(?:or)?d|passphrase|pass)|secret|token"
-        r"|api-?key|access-?key|secret-?key|private-?key)"
+        r"|(?:api|access|secret|private)[_-]?key)"
         r"(?:[ \t]+|[\"'],[ \t]*)" + _VALUE,
         values.option,
     ),

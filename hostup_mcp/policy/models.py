@@ -274,6 +274,7 @@ class PlacesData(Model):
     """See `Places` in `paths.py`."""
 
     automounts: tuple[str, ...]
+    unlisted: tuple[str, ...]
     ways: tuple[str, ...]
     disks: tuple[str, ...]
     kernel: tuple[str, ...]

@@ -15,6 +15,7 @@ from typing import Final
 
 from hostup_mcp.config.http import HttpSettings
 from hostup_mcp.transports.errors import ServeError
+from hostup_mcp.transports.remote_access import shown_host
 
 if sys.platform != "win32":
     import fcntl
@@ -23,6 +24,11 @@ _BACKLOG: Final = 128
 _PROBE_SECONDS: Final = 2.0
 _LOCK_SECONDS: Final = 5.0
 _LOCK_AGAIN_SECONDS: Final = 0.05
+
+
+def _shown_address(host: str, port: int) -> str:
+    shown = shown_host(host)
+    return f"{host}:{port}" if shown == host else shown
 
 
 @contextmanager
@@ -51,15 +57,18 @@ def _tcp(host: str, port: int) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(wanted, port, type=socket.SOCK_STREAM)[0]
         # asyncio sets TCP_NODELAY only if the protocol is named; then replies wait for no ACK.
         listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    except UnicodeError:  # a part of it is empty or too long
+        no_name = OSError(errno.EINVAL, "it is no host name")
+        raise _no_address(_shown_address(host, port), no_name) from None
     except OSError as error:
-        raise _no_address(f"{host}:{port}", error) from None
+        raise _no_address(_shown_address(host, port), error) from None
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
-        raise _no_address(f"{host}:{port}", error) from None
+        raise _no_address(_shown_address(host, port), error) from None
     return listener
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+
 from hostup_mcp.config.http import HttpSettings
 from hostup_mcp.hostup.origin import is_loopback
 from hostup_mcp.transports.errors import ServeError
@@ -10,6 +12,15 @@ from hostup_mcp.transports.errors import ServeError
 def is_exposed(settings: HttpSettings) -> bool:
     """Whether other machines can connect."""
     return settings.uds is None and not is_loopback(settings.host)
+
+
+def shown_host(host: str) -> str:
+    """A host for a message: an address, or the setting that holds what may be a secret."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return host if host == "localhost" else "the address in http.host"
+    return host
 
 
 def check_remote_access(settings: HttpSettings) -> None:
@@ -36,7 +47,7 @@ def check_remote_access(settings: HttpSettings) -> None:
     if missing:
         raise ServeError(
             "remote_access_refused",
-            f"Other machines can reach {settings.host}, and whoever has a token runs commands as "
-            f"root.",
+            f"Other machines can reach {shown_host(settings.host)}, and whoever has a token runs "
+            "commands as root.",
             f"Serve on 127.0.0.1 behind a proxy with TLS, or also give: {', '.join(missing)}.",
         )

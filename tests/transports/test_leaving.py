@@ -152,7 +152,9 @@ def test_a_server_whose_hostup_does_not_answer_ends(
     """In a list, in a probe and in the start of a command at once."""
     scripted.always(Answer(200, b"{}", delay=60))
     with (
-        HttpServer(scripted.url, "a_key", tmp_path, "--transport", "http", "--port", "0") as server,
+        HttpServer(
+            scripted.url, "key-7f3a9c", tmp_path, "--transport", "http", "--port", "0"
+        ) as server,
         server.http() as http,
     ):
         session = http.post("/mcp", json=INITIALIZE).headers["mcp-session-id"]

@@ -18,6 +18,7 @@ from pydantic import SecretStr
 from hostup_mcp.config.http import HttpSettings
 from hostup_mcp.sandbox.api_server import Sandbox
 from hostup_mcp.transports.errors import ServeError
+from hostup_mcp.transports.listener import listening
 from hostup_mcp.transports.remote_access import check_remote_access
 from hostup_mcp.transports.tls_certificate import tls_context
 from tests.transports.http_process import TOKEN, HttpServer, read_all, refusal, request
@@ -35,6 +36,16 @@ def test_an_address_that_others_reach_does_not_start_by_itself(
     assert said.startswith("hostup-mcp: remote_access_refused: ")
     for missing in ("HOSTUP_MCP_HTTP_TOKEN", "http.allowed_hosts", "allowed_origins", SWITCH):
         assert missing in said
+
+
+@pytest.mark.parametrize("host", ["hunter2..x", "hunter2" * 20])
+def test_what_stands_for_an_address_is_not_repeated(host: str) -> None:
+    with pytest.raises(ServeError) as caught:
+        check_remote_access(HttpSettings(host=host))
+    assert "Other machines can reach the address in http.host" in caught.value.message
+    message = r"The server cannot listen on the address in http\.host \(it is no host name\)"
+    with pytest.raises(ServeError, match=message), listening(HttpSettings(host=host)):
+        pass
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com", "127.0.0.1.x.se"])

@@ -18,7 +18,7 @@ from hostup_mcp.execution.journal.sqlite.inspection import JournalState, inspect
 from hostup_mcp.policy.lint import lint
 from hostup_mcp.policy.policies import Policies
 from hostup_mcp.transports.errors import ServeError
-from hostup_mcp.transports.remote_access import check_remote_access, is_exposed
+from hostup_mcp.transports.remote_access import check_remote_access, is_exposed, shown_host
 from hostup_mcp.transports.tls_certificate import tls_context
 from hostup_mcp.transports.tokens import read_tokens, token_path
 
@@ -131,7 +131,11 @@ def _remote_access(http: HttpSettings) -> Check:
         check_remote_access(http)
     except ServeError as error:
         return Check.of("remote_access", error)
-    return Check("remote_access", "ok", f"Other machines can reach {http.host}, as is asked for.")
+    return Check(
+        "remote_access",
+        "ok",
+        f"Other machines can reach {shown_host(http.host)}, as is asked for.",
+    )
 
 
 def _private(name: str, path: Path) -> Check:

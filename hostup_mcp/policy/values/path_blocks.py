@@ -49,6 +49,7 @@ class Places:
 
     Attributes:
         automounts: folders in which something is mounted as soon as one is entered.
+        unlisted: likewise, but no walk that begins elsewhere comes there.
         ways: links of the kernel's own that lead to any other path.
         disks: block devices.
         kernel: trees in which only what is in `folders` or `disks` may be opened.
@@ -58,6 +59,7 @@ class Places:
     """
 
     automounts: tuple[PathPattern, ...] = ()
+    unlisted: tuple[PathPattern, ...] = ()
     ways: tuple[PathPattern, ...] = ()
     disks: tuple[PathPattern, ...] = ()
     kernel: tuple[PathPattern, ...] = ()

@@ -91,7 +91,7 @@ class PathRules:
                     f"{shown(path)} leads through {way.text} to another folder.",
                     hint="Write the absolute path it leads to.",
                 )
-        for folder in self._places.automounts:
+        for folder in (*self._places.automounts, *self._places.unlisted):
             if folder.meets(meant) or PathPattern(f"{folder.text}/**").meets(meant):
                 return _mounts(path, folder)
         return None
