@@ -274,7 +274,7 @@ def test_a_path_that_no_settings_can_hold_is_refused() -> None:
     [
         ([], "Missing argument"),
         (["emacs"], "'emacs' is not one of 'claude-desktop'"),
-        (["cursor", "--url", "http://127.0.0.1/mcp"], "--url goes with --transport http"),
+        (["cursor", "--url", "http://127.0.0.1/mcp"], "--url needs --transport http"),
         (["http", "--url", "http://x.example/mcp?token=t"], "no token goes into a URL"),
         (["http", "--url", "http://u:p@x.example/mcp"], "no token goes into a URL"),
         (["http", "--url", "x.example"], "not the address of a server"),

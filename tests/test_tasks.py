@@ -116,7 +116,7 @@ def test_create_get_completed(sandbox: Sandbox, tmp_path: Path) -> None:
         assert working["resultType"] == "complete"
         assert working["status"] == "working"
         assert "result" not in working
-        assert "tasks/cancel does not stop a command that was sent" in working["statusMessage"]
+        assert "HostUp cannot stop a command that was sent" in working["statusMessage"]
 
         done = until_over(client, task_id)
         assert done["status"] == "completed"

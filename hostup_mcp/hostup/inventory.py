@@ -77,7 +77,7 @@ class Inventory:
             # The policy may know it by the other id.
             raise NotFound(
                 "HostUp knows this VPS by another id.",
-                "Take vps_id from list_vps, exactly as it stands there.",
+                "Copy vps_id exactly from list_vps.",
                 status=200,
             )
         self.note(vps)

@@ -1,1 +1,1 @@
-"""Whether everything that a command needs is in order, and what to do where it is not."""
+"""Checks everything that a command needs, and says how to fix what is wrong."""

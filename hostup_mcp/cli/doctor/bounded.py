@@ -1,4 +1,4 @@
-"""Work that is given up after some seconds, whatever it hangs in: a name, a socket, a disk."""
+"""Work with a time limit, even if it hangs in a name look-up, a socket or a disk."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _Result = TypeVar("_Result")
 def within(seconds: float, work: Callable[[], _Result]) -> _Result:
     """The result of `work`, which may block.
 
-    Work that is given up stays behind in a thread, so that a process which is to end for certain
-    must end by `os._exit`.
+    Work that takes too long stays behind in a thread. A process that must not wait for that thread
+    ends with `os._exit`.
 
     Raises:
-        TimeoutError: it takes longer.
+        TimeoutError: the work takes longer than `seconds`.
     """
     outcome: Future[_Result] = Future()
 
@@ -35,10 +35,10 @@ def within(seconds: float, work: Callable[[], _Result]) -> _Result:
 def within_loop(seconds: float, work: Callable[[], Awaitable[_Result]]) -> _Result:
     """The same for work in an event loop of its own.
 
-    The loop's end is not waited for: it waits for name look-ups that nobody needs any more.
+    It does not wait until the loop is closed: closing waits for name look-ups that nobody needs.
 
     Raises:
-        TimeoutError: it takes longer.
+        TimeoutError: the work takes longer than `seconds`.
     """
     outcome: Future[_Result] = Future()
 
