@@ -134,8 +134,8 @@ def test_what_a_search_left_undone_is_told() -> None:
     assert part.notes[-1].startswith("stdout: showing 14 of at least ")
     part = shown("y" * 100_000, grep="y{1000}|x.{1000}")
     assert re.fullmatch(
-        "stdout: lines longer than [0-9]+ bytes were searched in pieces; a match in them longer "
-        "than [0-9]+ bytes may be missed",
+        "stdout: lines longer than [0-9]+ bytes were searched in pieces; in them, a match "
+        "longer than [0-9]+ bytes may be missed",
         part.notes[-1],
     )
 

@@ -284,8 +284,8 @@ def doctor(
 ) -> None:
     """Check everything that a command needs, and say how to fix what is wrong.
 
-    The checks go from the configuration to each VPS's guest agent. They start no command. Exit code:
-    0 nothing failed, 1 something failed, 2 the configuration cannot be used.
+    The checks go from the configuration to each VPS's guest agent. They start no command. Exit
+    code: 0 nothing failed, 1 something failed, 2 the configuration cannot be used.
     """
     from hostup_mcp.cli.doctor import report
     from hostup_mcp.cli.doctor.run import run_checks

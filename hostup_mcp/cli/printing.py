@@ -1,7 +1,7 @@
 """Printing of the command line, also if stdout or stderr cannot be written.
 
-When Python exits, it flushes both again. If that fails, the exit code is 120. So this module reports
-and discards output that cannot be written.
+When Python exits, it flushes both again. If that fails, the exit code is 120. So this module
+reports and discards output that cannot be written.
 """
 
 from __future__ import annotations
