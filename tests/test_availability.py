@@ -243,7 +243,7 @@ async def test_the_scope_is_named_for_the_very_call(
     for refused, said in (
         ("/api/v2/vps?", ("HostUp refused:", "read:vm", "listing VPSs")),
         ("/vps/vps_1", ("HostUp refused:", "read:vm", "looking up a VPS")),
-        ("/exec", ("HostUp refused:", "read:vm", "asking whether a VPS takes commands")),
+        ("/exec", ("HostUp refused:", "read:vm", "asking whether a VPS accepts commands")),
         ("pid=7", ("The command was started, but its result cannot be read now. HostUp refused:",
                    "write:vm", "reading a command's result")),
     ):  # fmt: skip

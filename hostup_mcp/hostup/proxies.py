@@ -1,6 +1,6 @@
-"""The proxies that the environment names: what is wrong with them, without their values.
+"""Checks the proxy variables of the environment, without showing their values.
 
-A proxy's URL may hold a password, so neither it nor what a library says of it goes into a message.
+A proxy's URL may hold a password, so no message quotes it, or a library's error about it.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from urllib.parse import unquote, urlsplit
 _NAMES: Final = frozenset({"http_proxy", "https_proxy", "all_proxy"})
 _SCHEMES: Final = frozenset({"http", "https", "socks5", "socks5h"})
 ADVICE: Final = (
-    "Write it as http://USER:PASSWORD@HOST:PORT; in USER and PASSWORD the signs / # ? @ : need "
-    "percent-encoding (%2F %23 %3F %40 %3A)."
+    "Write it as http://USER:PASSWORD@HOST:PORT; in USER and PASSWORD percent-encode "
+    "/ # ? @ : (as %2F %23 %3F %40 %3A)."
 )
 
 
@@ -24,10 +24,10 @@ def named(environ: Mapping[str, str] = os.environ) -> list[str]:
 
 
 def unusable(environ: Mapping[str, str] = os.environ) -> list[str]:
-    """Those of which the value is not the address of a proxy.
+    """The variables whose value is not the address of a proxy.
 
-    A sign that is not encoded ends the address early: what follows it would be a path, a query or
-    a fragment, which no proxy has, and a piece of the password would be taken for a host or port.
+    A character that is not encoded ends the address early. The rest would count as a path, a query
+    or a fragment, which no proxy has, and a part of the password as the host or port.
     """
     return [name for name in named(environ) if not _is_address(environ[name])]
 
@@ -46,7 +46,7 @@ def _is_address(value: str) -> bool:
 
 
 def secrets(environ: Mapping[str, str] = os.environ) -> Iterator[str]:
-    """What stands before the @ in each of them, for the log's redaction, as it is and decoded."""
+    """The password, or else the user, of each proxy, raw and decoded, for the log's redaction."""
     for name in named(environ):
         before, at, _ = environ[name].rpartition("@")
         user, _, password = before.rpartition("://")[2].partition(":")

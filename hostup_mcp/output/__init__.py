@@ -1,1 +1,1 @@
-"""Making text from a machine fit to be shown: cleaning and windows."""
+"""Prepares a command's output to be shown: cleaned, redacted, cut into parts, searched."""

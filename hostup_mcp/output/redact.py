@@ -1,4 +1,4 @@
-"""Secrets taken out of a text before anyone is shown it, and counted."""
+"""Replaces the secrets in a text before it is shown, and counts them."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
 OWN_KEY: Final = "hostup-key"
 
-# A shorter one would be found in ordinary words.
+# A shorter key would be found in ordinary words.
 _KEY_MIN: Final = 8
-# By a shell's backslash, or by what wraps long lines; or a character that was escaped.
+# A line break from a shell's backslash or from wrapped lines; or the backslash of an escape.
 _LINE_BREAK: Final = r"\\?(?:\r?\n[ \t]*)?"
-# In the two alphabets of base64.
+# The signs that differ between the two alphabets of base64.
 _BASE64_SIGNS: Final = {"+": "[+-]", "/": "[/_]"}
-# Room for the state machines of large patterns: with too little, RE2 is right but slow.
+# Memory for the state machines of large patterns: with too little, RE2 is correct but slow.
 _MAX_MEMORY: Final = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Redacted:
-    """A text without secrets, and how many there were, by rule."""
+    """A text without secrets, and the number of secrets that each rule replaced."""
 
     text: str
     counts: Mapping[str, int]
@@ -41,9 +41,9 @@ def redact(text: str, secret: str = "") -> Redacted:
     """The text with `[redacted: RULE]` in the place of each secret.
 
     Args:
-        text: a text that `clean` returned; what hides in another may be missed.
-        secret: HostUp's key. It is found anywhere, also percent-encoded, in base64 or in
-            hexadecimal, also over line ends, if it is at least eight characters long.
+        text: a text that `clean` returned; in any other text, a secret may hide.
+        secret: HostUp's key. If it has at least eight characters, it is found anywhere: plain,
+            percent-encoded, in base64 or in hexadecimal, and across line ends.
     """
     data = text.encode("utf-8", "replace")
     counts: Counter[str] = Counter()
@@ -55,7 +55,7 @@ def redact(text: str, secret: str = "") -> Redacted:
 
 
 def _possible(data: bytes) -> Iterator[Rule]:
-    """The rules of which a hint stands in the text, in their order."""
+    """The rules with a hint that occurs in the text, in order."""
     hints, owners = _hints()
     found = {owners[hint] for hint in hints.Match(data) or ()}
     return (rule for number, rule in enumerate(RULES) if number in found)
@@ -69,7 +69,7 @@ def _without(data: bytes, rule: Rule, counts: Counter[str]) -> bytes:
     while (found := pattern.search(data, at)) is not None:
         start, end = _place(found)
         judged = end if rule.judge is None else rule.judge(data, start, end)
-        # What is long is not harmless; and looking into it again and again would take too long.
+        # A long value is never harmless, and searching inside it again would take too long.
         if judged > start or end - start > DOUBTFUL_MAX:
             end = judged if judged > start else end
             pieces += data[done:start], mark
@@ -112,14 +112,14 @@ def _compiled(pattern: str) -> Pattern:
 
 @functools.lru_cache(maxsize=4)
 def _own_key(secret: str) -> str:
-    """A pattern for the key in all the forms it may have been written in."""
+    """A pattern for the key in all the forms in which it may be written."""
     raw = secret.encode("utf-8", "replace")
     forms = [_over_lines(_percent_or_plain(character) for character in secret)]
     digits = f"[ :]?{_LINE_BREAK}".join(_over_lines(f"{byte:02x}") for byte in raw)
     forms.append(f"(?i:{digits})")
     for before in range(3):
         encoded = base64.b64encode(bytes(before) + raw).decode()
-        # Only the characters that the neighbours of the key have no part in.
+        # Only the characters that do not depend on the bytes around the key.
         core = encoded[(before * 8 + 5) // 6 : (before + len(raw)) * 8 // 6]
         forms.append(_over_lines(_BASE64_SIGNS.get(sign, sign) for sign in core))
         forms[-1] += "[A-Za-z0-9+/_-]?={0,2}"
@@ -127,7 +127,7 @@ def _own_key(secret: str) -> str:
 
 
 def _over_lines(pieces: Iterable[str]) -> str:
-    """The pieces one after the other, also where lines were broken between them."""
+    """A pattern for the pieces in sequence, with an optional line break between any two."""
     return _LINE_BREAK.join(pieces)
 
 
