@@ -48,7 +48,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any] | Answer, str, str]] = {
     "off, by the probe alone": ({"vmRunning": False}, Answer(502), "vps_off: ", "Start the VPS"),
     "off, by the status alone": ({}, {"powerState": "stopped"}, "vps_off: ", "Start the VPS"),
     "stopping": ({}, {"powerState": "stopping"}, "vps_off: The VPS is shutting", "Start the VPS"),
-    "paused": ({}, {"powerState": "paused"}, "vps_off: The VPS is paused.", "Have it resumed"),
+    "paused": ({}, {"powerState": "paused"}, "vps_off: The VPS is paused.", "Resume the VPS"),
     "starting": ({}, {"powerState": "starting"}, "vps_starting: ", "Try again in a minute."),
     "set up": ({}, {"powerState": "provisioning"}, "vps_starting: ", "Try again in a few minutes"),
     "failed": ({}, {"powerState": "error"}, "vps_failed: ", "Ask HostUp's support."),
@@ -68,10 +68,10 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any] | Answer, str, str]] = {
         {"reason": "Command guest-exec has been disabled: the agent is in frozen state"}, RUNNING,
         "guest_frozen: The file systems of the VPS are frozen", "Try again in a minute or two.",
     ),
-    "nothing known": ({}, Answer(500), "vps_unavailable: The VPS takes no commands now.", "Start"),
+    "nothing known": ({}, Answer(500), "vps_unavailable: The VPS accepts no commands now.", "Start"),
     "unknown words": (
         {"reason": "because."}, {"powerState": "odd"},
-        "vps_unavailable: The VPS takes no commands now. HostUp says: because. The", "Start",
+        "vps_unavailable: The VPS accepts no commands now. HostUp says: because. The", "Start",
     ),
 }  # fmt: skip
 
@@ -103,7 +103,7 @@ async def test_a_vps_that_is_not_in_service(
         fault = await runner.availability.check(VPS, status)
     assert fault
     assert fault.code == "vps_suspended"
-    assert fault.message == f"The VPS is not in service: HostUp has it as {status}."
+    assert fault.message == f"The VPS is not in service: HostUp gives its status as {status}."
     assert fault.advice == "The owner should look at the order and its payment at HostUp."
 
 

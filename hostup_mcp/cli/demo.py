@@ -37,7 +37,7 @@ _REFUSED = "sudo tail -f /var/log/syslog"
 
 
 class DemoError(Exception):
-    """A step did not do what it should; the text says which and how."""
+    """A step of the demo failed; the text says which, and how."""
 
 
 def run_demo(kind: GuestKind) -> int:
@@ -179,7 +179,7 @@ class _Demo:
         _quote(result)
         facts = _facts(result, "uname -a")
         if facts["exit_code"] != 0 or "Linux" not in facts["stdout"]:
-            raise DemoError("uname -a did not give what it should")
+            raise DemoError("uname -a did not return exit code 0 and the word Linux")
         return facts["exec_id"]
 
     async def _pipeline(self, client: Client, vps_id: str) -> None:

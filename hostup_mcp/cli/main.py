@@ -90,7 +90,7 @@ def main(context: click.Context, config: str | None, **options: str | None) -> N
 @_serving_options
 @click.option("--host", metavar="ADDRESS", help="Where to listen; 127.0.0.1 unless set.")
 @click.option("--port", type=click.IntRange(0, 65535), help="8765 unless set; 0: any free port.")
-@click.option("--uds", metavar="PATH", help="A Unix socket instead, for this user only.")
+@click.option("--uds", metavar="PATH", help="Listen on a Unix socket; only this user can open it.")
 @click.option("--with-sse", is_flag=True, help="Serve HTTP+SSE beside Streamable HTTP.")
 @click.option("--tls-cert", metavar="FILE", help="Certificate chain, PEM.")
 @click.option("--tls-key", metavar="FILE", help="Its key, PEM, without a password.")
@@ -207,8 +207,8 @@ def check(
 ) -> None:
     """Print the policy's verdict on COMMAND (quote it), and what would be sent.
 
-    Exit code: 0 allowed, 3 a human would be asked, 4 refused, 2 wrong usage or configuration. No
-    network and no API key are needed.
+    Exit code: 0 allowed, 3 needs approval, 4 refused, 2 wrong usage or configuration. This needs
+    neither a network nor an API key.
     """
     if (command is None) == (batch is None):
         raise click.UsageError("Give one command in quotes, or --batch FILE.")
@@ -315,7 +315,7 @@ def doctor(
     show_default=True,
     help="stdio: the client starts the server; http: it connects to a running one.",
 )
-@click.option("--url", metavar="URL", help=f"Address of that one.  [default: {DEFAULT_URL}]")
+@click.option("--url", metavar="URL", help=f"Address of that server.  [default: {DEFAULT_URL}]")
 @click.option("--api-key-file", metavar="FILE", help="File that holds the HostUp API key.")
 @_config_option
 def client_config(

@@ -65,7 +65,8 @@ def shown_path(text: str) -> str:
 def read_file(path: Path, most: int) -> bytes:
     """The content of a regular file, at most `most` + 1 bytes of it.
 
-    Nothing but a regular file is opened: opening a pipe may block, and opening a device may act.
+    Nothing but a regular file is opened: opening a pipe may block, and opening a device may have
+    effects.
 
     Raises:
         OSError: it is not a file, or cannot be read; `strerror` says why.

@@ -75,7 +75,7 @@ class _Tls:
 
 
 class HttpTransport:
-    """Sends requests to one origin, each over a connection of its own.
+    """Sends requests to one origin, each over its own connection.
 
     Nothing in HTTP/1.1 ties a reply to its request. On a reused connection, a reply that comes
     twice may be taken for the reply to the next request. If a handshake for each request costs too

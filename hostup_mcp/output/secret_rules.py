@@ -56,7 +56,7 @@ _TOKENS: Final = (
 _TOKEN_HINTS: Final = ("secret", "token", "psk", "_auth", "credential", "key")
 _PASSWORD_HINTS: Final = ("passw", "senord", "passphrase", "passcode", "pw")
 _VALUE_HINTS: Final = ('value="', "value='")
-# What stands before `pass` in one word; any word would take in `bypass`.
+# What may precede `pass` in one word; any word would include `bypass`.
 _WHOSE: Final = (
     r"(?:db|sql|mysql|pg|redis|ldap|smtp|mail|imap|ftp|ssh|sudo|vnc|rpc|http|proxy|auth|bind|login"
     r"|root|user|admin|key|store|new|old)?"

@@ -25,7 +25,7 @@ from hostup_mcp.server.tools import ExecResult
 from hostup_mcp.server.views import View, show
 from hostup_mcp.suggestions.nearest import Advice
 
-# What comes from HostUp is bounded here, and cannot start a line of its own.
+# Texts from HostUp are cut to these lengths, and put on one line.
 _SENTENCE_MAX: Final = 1000
 _FACT_MAX: Final = 4096
 _NAME_MAX: Final = 255

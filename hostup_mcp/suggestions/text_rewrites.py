@@ -260,7 +260,7 @@ _BY_CODE: Final[dict[str, Callable[[TextFault], Iterator[Mended]]]] = {
 }
 
 
-# ------------------------------------------------------------------ where words stand
+# ------------------------------------------------------------------ positions of words
 
 
 QUOTES = re.compile(r"""'[^']*'?|"(?:\\.|[^"\\])*"?|\\.""", re.DOTALL)

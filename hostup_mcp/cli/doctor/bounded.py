@@ -26,14 +26,14 @@ def within(seconds: float, work: Callable[[], _Result]) -> _Result:
     def run() -> None:
         try:
             outcome.set_result(work())
-        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+        except BaseException as error:  # noqa: BLE001 - it is raised in the caller
             outcome.set_exception(error)
 
     return _outcome(outcome, run, seconds)
 
 
 def within_loop(seconds: float, work: Callable[[], Awaitable[_Result]]) -> _Result:
-    """The same for work in an event loop of its own.
+    """The result of async `work`, which runs in its own event loop.
 
     It does not wait until the loop is closed: closing waits for name look-ups that nobody needs.
 
@@ -45,7 +45,7 @@ def within_loop(seconds: float, work: Callable[[], Awaitable[_Result]]) -> _Resu
     async def run() -> None:
         try:
             outcome.set_result(await work())
-        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+        except BaseException as error:  # noqa: BLE001 - it is raised in the caller
             outcome.set_exception(error)
 
     return _outcome(outcome, lambda: anyio.run(run), seconds)

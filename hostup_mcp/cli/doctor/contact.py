@@ -218,20 +218,20 @@ def _rate_limit(contact: Contact) -> Check:
         return Check.of("rate_limit", contact.error)
     if contact.reply is None:
         return _not_told("rate_limit", contact)
-    told = parse_rate_limit(contact.reply.headers, datetime.now(UTC))
-    if told.remaining is None:
+    limit = parse_rate_limit(contact.reply.headers, datetime.now(UTC))
+    if limit.remaining is None:
         found = "HostUp did not say how many requests are left; only refusals must say that."
         return Check("rate_limit", "ok", found)
-    found = f"{told.remaining} {_of_limit(told)} left."
-    if told.limit is not None and told.remaining < told.limit * _LOW_SHARE:
+    found = f"{limit.remaining} {_of_limit(limit)} left."
+    if limit.limit is not None and limit.remaining < limit.limit * _LOW_SHARE:
         advice = "Let other programs send less with this key, or wait until the limit is reset."
         return Check("rate_limit", "warn", found, advice, "rate_limit_low")
     return Check("rate_limit", "ok", found)
 
 
-def _of_limit(told: RateLimit) -> str:
-    of = f"of {told.limit} requests" if told.limit is not None else "requests"
-    return of if told.reset_at is None else f"{of} until {told.reset_at:%H:%M:%S} UTC"
+def _of_limit(limit: RateLimit) -> str:
+    of = f"of {limit.limit} requests" if limit.limit is not None else "requests"
+    return of if limit.reset_at is None else f"{of} until {limit.reset_at:%H:%M:%S} UTC"
 
 
 def _key(contact: Contact) -> Check:

@@ -26,7 +26,7 @@ from hostup_mcp.policy.policies import Policies
 NO_PID: Final = 2**31 - 1
 """A pid that no process can have, so that this request takes nobody's result.
 
-The guest agent hands each result out once, to whoever asks first. Linux numbers processes up to
+The guest agent returns each result only once, to the first request. Linux numbers processes up to
 2**22 (proc(5), pid_max), FreeBSD to 99,999, and Windows in multiples of four. HostUp documents no
 largest pid. The sandbox accepts up to 2**63 - 1, but every program on the way can read 32 bits.
 """
@@ -41,7 +41,7 @@ _PASSING: Final = frozenset({"vps_off", "vps_starting", "vps_suspended", "guest_
 # What HostUp may answer before it has looked at the key's scopes.
 _BEFORE_SCOPES: Final = frozenset({400, 401, 403, 405, 413, 415, 422, 429})
 
-Scope = Literal["there", "not told"] | Forbidden
+Scope = Literal["there", "unknown"] | Forbidden
 
 
 @dataclass(slots=True)
@@ -49,7 +49,7 @@ class _Found:
     """What the checks have found so far; it is kept if time runs out."""
 
     checks: dict[str, Check] = field(default_factory=dict[str, Check])
-    scope: Scope = "not told"
+    scope: Scope = "unknown"
 
 
 async def fleet_checks(client: HostUpClient, policies: Policies, first: VpsPage) -> list[Check]:
@@ -66,7 +66,7 @@ async def fleet_checks(client: HostUpClient, policies: Policies, first: VpsPage)
     with anyio.move_on_after(_ALL_SECONDS):
         error = await _more_pages(client, first, vpss)
         await _ask_all(client, policies, vpss[:_ASKED_MAX], found)
-        if vpss and found.scope == "not told":
+        if vpss and found.scope == "unknown":
             # No VPS was ready, but any VPS can show whether the key has the scope.
             await _command_fault(client, vpss[0].id, found)
     asked = [found.checks.get(vps.id) or _not_in_time(vps) for vps in vpss[:_ASKED_MAX]]
