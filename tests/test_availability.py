@@ -68,7 +68,9 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any] | Answer, str, str]] = {
         {"reason": "Command guest-exec has been disabled: the agent is in frozen state"}, RUNNING,
         "guest_frozen: The file systems of the VPS are frozen", "Try again in a minute or two.",
     ),
-    "nothing known": ({}, Answer(500), "vps_unavailable: The VPS accepts no commands now.", "Start"),
+    "nothing known": (
+        {}, Answer(500), "vps_unavailable: The VPS accepts no commands now.", "Start",
+    ),
     "unknown words": (
         {"reason": "because."}, {"powerState": "odd"},
         "vps_unavailable: The VPS accepts no commands now. HostUp says: because. The", "Start",
