@@ -773,7 +773,7 @@ def test_the_table(sandbox: Sandbox, state: Path) -> None:
         *ROWS, "vps", "vps", "vps",
     ]  # fmt: skip
     assert all(len(line) <= 72 or " " not in line[24:].strip() for line in lines)
-    assert lines[-1] == "15 ok, 1 to look at, 1 failed, 0 not made."
+    assert lines[-1] == "15 ok, 1 with a warning, 1 failed, 0 not made."
     assert sandbox.api_key not in ran.stdout
 
 

@@ -195,8 +195,8 @@ def _key_hints(kind: _Client, server: Server) -> tuple[str, ...]:
     file = server.key_file or default_key_file()
     folder, path = (shlex.quote(str(part)) for part in (file.parent, file))
     return (
-        "The server reads the key from that file. To create it so that only you can read it (paste "
-        "the key, then Enter, Ctrl-D):",
+        f"The server reads the key from the file that {_KEY}_FILE names. To create it so that only "
+        "you can read it (paste the key, then Enter, Ctrl-D):",
         f"  mkdir -p {folder} && touch {path} && chmod 600 {path} && cat > {path}",
     )
 

@@ -103,6 +103,6 @@ def _wrapped(text: str, margin: int, width: int) -> list[str]:
 def _summary(rows: Sequence[Check]) -> str:
     counts = {status: sum(row.status == status for row in rows) for status in _SHOWN}
     return (
-        f"{counts['ok']} ok, {counts['warn']} to look at, {counts['fail']} failed, "
+        f"{counts['ok']} ok, {counts['warn']} with a warning, {counts['fail']} failed, "
         f"{counts['not_made']} not made."
     )
