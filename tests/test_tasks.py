@@ -146,7 +146,7 @@ def test_a_long_command_says_what_it_does(scripted: ScriptedApi, tmp_path: Path)
         time.sleep(4)
         task = get(client, task_id)
     assert task["status"] == "working"
-    assert "running as pid 5, asked " in task["statusMessage"]
+    assert "running as pid 5, polled " in task["statusMessage"]
     assert task["pollIntervalMs"] >= 1000, "the longer it runs, the longer the pauses"
 
 
