@@ -77,7 +77,7 @@ ERRORS: dict[str, tuple[Answer, str, list[str]]] = {
     "wrong types": (
         json_answer({"data": [{"id": 7}], "available": "perhaps"}),
         "hostup_malformed_reply",
-        ["not of the documented form"],
+        ["not have the documented form"],
     ),
     "an array": (json_answer([1]), "hostup_malformed_reply", ["not an object"]),
     "20 MB": (Answer(200, b"x" * 20_000_000), "hostup_reply_too_large", ["more than"]),
@@ -209,7 +209,7 @@ def test_a_fault_of_the_start_is_told_as_not_run_only_where_that_is_certain(
                 assert "may have run" in text or "not known whether the command ran" in text, text
                 assert "status: unknown" in text, name
                 assert "Check whether it ran" in text, name
-                assert "to run it again nonetheless, give a new idempotency_key" in text, name
+                assert "To run it again anyway, give a new idempotency_key" in text, name
             assert [r.method for r in scripted.received].count("POST") == 1, name
             if name not in CERTAIN:
                 again = error_text(client.call("vps_exec", **order))
@@ -265,7 +265,9 @@ def test_a_result_of_20_mb_is_read_and_a_passing_fault_is_overcome(
         assert result["structuredContent"]["stdout_bytes"] == 20_000_000
         cut, note = result["structuredContent"]["notes"]
         assert "kept only the first 16777216 bytes" in cut
-        assert "of 20000000 (4000000 lines); the rest: vps_exec_result with exec_id" in note
+        assert (
+            "of 20000000 (4000000 lines); for the rest, call vps_exec_result with exec_id" in note
+        )
         assert note in result["content"][0]["text"]
         assert len(result["content"][0]["text"]) < 20_000
 
@@ -360,7 +362,7 @@ def test_a_signal_and_a_cut_output_are_told_in_both_parts(
         result = client.call("vps_exec", vps_id=VPS, command="uptime")["result"]
     shown, structured = result["content"][0]["text"], result["structuredContent"]
     assert (structured["exit_code"], structured["signal"]) == (None, 9)
-    assert "no exit code: it was ended by signal: 9" in shown
+    assert "no exit code: signal 9 ended it" in shown
     for part in (shown, "".join(structured["notes"])):
         assert "kept only the first 16777216 bytes" in part
 

@@ -48,7 +48,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any] | Answer, str, str]] = {
     "off, by the probe alone": ({"vmRunning": False}, Answer(502), "vps_off: ", "Start the VPS"),
     "off, by the status alone": ({}, {"powerState": "stopped"}, "vps_off: ", "Start the VPS"),
     "stopping": ({}, {"powerState": "stopping"}, "vps_off: The VPS is shutting", "Start the VPS"),
-    "paused": ({}, {"powerState": "paused"}, "vps_off: The VPS is paused.", "Have it resumed"),
+    "paused": ({}, {"powerState": "paused"}, "vps_off: The VPS is paused.", "Resume the VPS"),
     "starting": ({}, {"powerState": "starting"}, "vps_starting: ", "Try again in a minute."),
     "set up": ({}, {"powerState": "provisioning"}, "vps_starting: ", "Try again in a few minutes"),
     "failed": ({}, {"powerState": "error"}, "vps_failed: ", "Ask HostUp's support."),
@@ -61,17 +61,19 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any] | Answer, str, str]] = {
     ),
     "exec disabled": (
         {"reason": "Command guest-exec has been disabled"}, RUNNING,
-        "exec_disabled: The guest agent answers, but does not run commands",
+        "exec_disabled: The guest agent answers but runs no commands",
         "/etc/sysconfig/qemu-ga",
     ),
     "frozen": (
         {"reason": "Command guest-exec has been disabled: the agent is in frozen state"}, RUNNING,
         "guest_frozen: The file systems of the VPS are frozen", "Try again in a minute or two.",
     ),
-    "nothing known": ({}, Answer(500), "vps_unavailable: The VPS takes no commands now.", "Start"),
+    "nothing known": (
+        {}, Answer(500), "vps_unavailable: The VPS accepts no commands now.", "Start",
+    ),
     "unknown words": (
         {"reason": "because."}, {"powerState": "odd"},
-        "vps_unavailable: The VPS takes no commands now. HostUp says: because. The", "Start",
+        "vps_unavailable: The VPS accepts no commands now. HostUp says: because. The", "Start",
     ),
 }  # fmt: skip
 
@@ -103,7 +105,7 @@ async def test_a_vps_that_is_not_in_service(
         fault = await runner.availability.check(VPS, status)
     assert fault
     assert fault.code == "vps_suspended"
-    assert fault.message == f"The VPS is not in service: HostUp has it as {status}."
+    assert fault.message == f"The VPS is not in service: HostUp gives its status as {status}."
     assert fault.advice == "The owner should look at the order and its payment at HostUp."
 
 
@@ -194,7 +196,7 @@ REFUSED: dict[str, tuple[Answer, str, str]] = {
     ),
     "blocked": (
         json_answer(problem(400, "invalid_request", "The command was blocked for safety."), 400),
-        "command_blocked: HostUp's own safety check refused the command.", "use another command",
+        "command_blocked: HostUp's own safety check refused the command.", "Use another command",
     ),
     "agent gone": (
         json_answer(problem(409, "upstream_failed", "QEMU guest agent is not running"), 409),
@@ -207,15 +209,15 @@ REFUSED: dict[str, tuple[Answer, str, str]] = {
     "scope": (
         json_answer(problem(403, "forbidden"), 403),
         "hostup_forbidden: HostUp refused: the API key lacks the scope write:vm, which starting a "
-        "command needs, or the VPS is not its owner's", "give the key the scope write:vm",
+        "command needs, or the VPS belongs to another account", "give the key the scope write:vm",
     ),
     "edge": (
         Answer(403, b"error code: 1010"),
         "hostup_edge_refused: HostUp's web edge refused the request", "not about the API key's sco",
     ),
     "not there": (
-        json_answer(problem(404, "not_found"), 404), "hostup_not_found: HostUp has no such thing, "
-        "or it is not this key's to see", "Take vps_id from list_vps",
+        json_answer(problem(404, "not_found"), 404), "hostup_not_found: HostUp has no such VPS or "
+        "command, or this key may not see it", "Use a vps_id from list_vps",
     ),
 }  # fmt: skip
 
@@ -243,8 +245,8 @@ async def test_the_scope_is_named_for_the_very_call(
     for refused, said in (
         ("/api/v2/vps?", ("HostUp refused:", "read:vm", "listing VPSs")),
         ("/vps/vps_1", ("HostUp refused:", "read:vm", "looking up a VPS")),
-        ("/exec", ("HostUp refused:", "read:vm", "asking whether a VPS takes commands")),
-        ("pid=7", ("The command was started, and its result cannot be read now. HostUp refused:",
+        ("/exec", ("HostUp refused:", "read:vm", "asking whether a VPS accepts commands")),
+        ("pid=7", ("The command was started, but its result cannot be read now. HostUp refused:",
                    "write:vm", "reading a command's result")),
     ):  # fmt: skip
         scripted.describes_machines = refused != "/vps/vps_1"

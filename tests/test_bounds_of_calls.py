@@ -39,7 +39,7 @@ async def test_a_principal_has_so_many_commands_unfinished_and_others_theirs(
             agent = replace(any_agent, service=service)
             facts(await agent.exec(wait_seconds=0))
             refused = text(await agent.exec("df -h", wait_seconds=0))
-            assert refused.startswith("too_many_commands: 1 commands were started here")
+            assert refused.startswith("too_many_commands: You already have 1 unfinished commands")
             assert "execution.commands_at_once" in refused
             other = replace(agent, principal="another")
             facts(await other.exec("df -h", wait_seconds=0))

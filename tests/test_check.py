@@ -298,7 +298,7 @@ def test_no_expectation_at_all_is_no_success(capsys: pytest.CaptureFixture[str])
 
 def test_findings(capsys: pytest.CaptureFixture[str]) -> None:
     assert print_findings(Policies(PolicyData())) == 0
-    assert capsys.readouterr().out == "Nothing to remark.\n"
+    assert capsys.readouterr().out == "No findings.\n"
     assert print_findings(RULED) == 1
     assert capsys.readouterr().out.startswith("policy.rules[0]: examples_missing: It has no exam")
 

@@ -165,7 +165,7 @@ def test_the_demo_fails_when_a_step_fails(
     out, err = capsys.readouterr()
     assert "vps_off: The VPS is off." in out
     assert "The demo failed: uname -a came back as an error" in err
-    assert "All of it worked" not in out
+    assert "Everything worked" not in out
 
 
 def test_a_demo_that_was_killed_shows_its_commands_result_when_it_is_started_again() -> None:
@@ -185,7 +185,7 @@ def test_a_demo_that_was_killed_shows_its_commands_result_when_it_is_started_aga
     assert f"exec_id: {handle[1]}" in taken_up
     assert "exit code 0" in taken_up
     assert "command: sleep 5 && date -u" in taken_up
-    assert "All of it worked" in again.stdout
+    assert "Everything worked" in again.stdout
 
 
 @pytest.mark.parametrize(

@@ -221,7 +221,7 @@ def test_tls_that_is_trusted(state: Path, tmp_path: Path, monkeypatch: pytest.Mo
         api.script = listing([])
         checks = examine(api.url, KEY, state)
     tls = row(checks, "tls")
-    assert (tls.status, tls.found) == ("ok", "The certificate is trusted, and is that host's.")
+    assert (tls.status, tls.found) == ("ok", "The certificate is trusted and matches the host.")
     assert exit_code(checks) == 0
 
 
@@ -435,7 +435,7 @@ def test_pages_are_followed_and_bounded(
 
     scripted.script = script
     checks = examine(scripted.url, KEY, state)
-    assert row(checks, "vps_list").found == "VPSs: 5; the last 2 were not asked."
+    assert row(checks, "vps_list").found == "VPSs: 5; the last 2 were not checked."
     assert [check.subject for check in checks if check.subject] == ["vps_0", "vps_1", "vps_2"]
 
 
@@ -773,7 +773,7 @@ def test_the_table(sandbox: Sandbox, state: Path) -> None:
         *ROWS, "vps", "vps", "vps",
     ]  # fmt: skip
     assert all(len(line) <= 72 or " " not in line[24:].strip() for line in lines)
-    assert lines[-1] == "15 ok, 1 to look at, 1 failed, 0 not made."
+    assert lines[-1] == "15 ok, 1 with a warning, 1 failed, 0 not made."
     assert sandbox.api_key not in ran.stdout
 
 

@@ -35,7 +35,7 @@ async def test_what_takes_long_to_prepare_is_told_when_it_is_ready(
         told = facts(await agent.exec())
         assert time.monotonic() - began < 5, "the client of this name gives up then"
         assert told["status"] == "running"
-        assert "not ready to be shown yet" in told["notes"][0]
+        assert "still being prepared" in told["notes"][0]
         found = journal.get(told["exec_id"])
         assert found
         assert found.read_at is None, "nobody was told of its end"

@@ -154,7 +154,7 @@ async def test_what_cannot_run_is_an_error_with_text_only(sandbox: Sandbox, tmp_
     assert "nearest_allowed: df -h" in text(refused)
     assert "status: refused" in text(refused)
     assert text(gone).startswith("exec_id_unknown: ")
-    assert text(never).startswith("pid_unknown: HostUp gives no result for this pid.")
+    assert text(never).startswith("pid_unknown: HostUp returns no result for this pid.")
     assert "exec_id: " not in text(never)
 
 

@@ -80,7 +80,7 @@ async def test_a_reboot_since_the_start_is_told_and_the_pid_is_not_asked_for(
         assert polls(scripted) == 0, "it cannot turn up again"
     async with tools(scripted, journal) as client:
         said = text(await client.call("vps_exec_result", exec_id=record.exec_id))
-    assert said.startswith("vps_rebooted: The VPS was restarted after the command was started")
+    assert said.startswith("vps_rebooted: The VPS rebooted after the command was started")
     assert "status: lost" in said
     journal.close()
 

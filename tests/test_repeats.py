@@ -362,7 +362,7 @@ async def test_a_key_answers_with_its_execution_or_says_whose_it_is(
         conflict = await client.exec("df -h", idempotency_key="k")
         assert conflict.is_error
         assert text(conflict).startswith(
-            "idempotency_key_taken: This idempotency_key belongs to another command on this VPS, "
+            "idempotency_key_taken: This idempotency_key was used for another command on this VPS, "
             "so nothing was sent."
         )
         assert f"exec_id: {first['exec_id']}\ncommand: uptime" in text(conflict)

@@ -285,8 +285,8 @@ async def test_a_server_keeps_to_the_limits_and_says_what_it_dropped(
     told = facts(again)
     assert (told["exit_code"], told["stdout"], told["stdout_bytes"]) == (0, "", 0)
     (note,) = told["notes"]
-    assert note.startswith("the output was dropped at ")
-    assert note.endswith(" UTC, to keep the journal small")
+    assert note.startswith("the output was deleted at ")
+    assert note.endswith(" UTC to keep the journal small")
     assert note in text(again)
 
 

@@ -247,7 +247,7 @@ async def test_a_reply_that_cannot_be_read_may_have_held_the_result(
     assert isinstance(job.execution.state, Ended)
     assert job.execution.state.kind == "lost"
     assert job.execution.state.message.startswith(
-        "The command was started, and HostUp no longer has its result: a reply "
+        "The command was started, but HostUp no longer has its result: a reply "
         "that may have held it "
     )
 
@@ -264,7 +264,7 @@ async def test_a_rate_limit_that_others_met_is_named_to_who_must_wait(
         told = await agent.exec(wait_seconds=0)
         assert facts(told)["status"] == "running"
         assert facts(told)["next_poll_seconds"] >= 20
-        assert "HostUp's rate limit lets nothing be asked or sent for" in text(told)
+        assert "HostUp's rate limit blocks all requests for" in text(told)
         assert any("rate limit" in note for note in facts(told)["notes"])
 
 

@@ -210,7 +210,7 @@ def test_the_ends_of_the_text_are_those_of_the_line(pattern: str, lines: str) ->
 
 @pytest.mark.parametrize("pattern", [r"a\Cb", "(?-m)^a", "(?i-sm:a$)"])
 def test_what_reaches_over_line_ends_is_refused(pattern: str) -> None:
-    with pytest.raises(LinePatternError, match=r"use a dot\.|leave the flag -m out\."):
+    with pytest.raises(LinePatternError, match=r"use a dot\.|leave out the flag -m\."):
         grep("a\nb", pattern, 0, ROOM)
     assert grep("?mm\n", "[(?-m]m", 0, ROOM).matching_lines == 1
     assert grep("A\n", "(?-i)A|(?s-U:b)", 0, ROOM).matching_lines == 1

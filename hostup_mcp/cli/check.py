@@ -24,7 +24,7 @@ _NO_LINE: Final = 2
 
 
 class StageReport(BaseModel):
-    """One stage as it was judged; `globs` are the indices of `argv` that are patterns."""
+    """One stage as it was judged; `globs` has the indices of the words that are patterns."""
 
     argv: tuple[str, ...]
     globs: tuple[int, ...]
@@ -33,7 +33,7 @@ class StageReport(BaseModel):
 
 
 class RefusalReport(BaseModel):
-    """Why a command is not sent; `offset` and `length` in characters of the command."""
+    """Why a command is refused; `offset` and `length` count characters of the command."""
 
     code: str
     message: str
@@ -46,8 +46,8 @@ class RefusalReport(BaseModel):
 class Report(BaseModel):
     """The verdict on one command.
 
-    `sent` is what would be POSTed, the prologue and `body`; both are null unless it is allowed.
-    `command` is null where a line of a batch holds none.
+    `sent` is the text that would be sent: the prologue and `body`. Both are null unless the command
+    is allowed. `command` is null if a line of a batch has none.
     """
 
     command: str | None
@@ -79,7 +79,7 @@ def policy_for(policies: Policies, vps: str = "", name: str = "") -> Policy:
 
     Args:
         policies: all of them.
-        vps: its id; what does not look like one is taken for its name as well.
+        vps: its id. A text that does not look like an id is also used as the name.
         name: its name.
     """
     if not (vps or name):
@@ -88,7 +88,7 @@ def policy_for(policies: Policies, vps: str = "", name: str = "") -> Policy:
 
 
 def report(policy: Policy, command: str) -> Report:
-    """Ask for one command."""
+    """The verdict on one command."""
     decided = policy.judge(command)
     stages = tuple(_stage(stage) for stage in decided.stages)
     if isinstance(decided, ApprovedCommand):
@@ -144,7 +144,7 @@ def check_batch(policy: Policy, lines: Iterable[bytes]) -> int:
     """Print the verdicts on many commands, JSON Lines in and out, in order.
 
     Returns:
-        The exit code: 0, or 2 if some line held no command.
+        The exit code: 0, or 2 if a line has no command.
     """
     exit_code = 0
     for line in _not_blank(lines):
@@ -160,10 +160,10 @@ def check_batch(policy: Policy, lines: Iterable[bytes]) -> int:
 
 
 def check_expectations(policies: Policies, lines: Iterable[bytes], name: str) -> int:
-    """Print each line of a file whose command has not the verdict that it expects.
+    """Print each line of a file whose verdict is not the one that it expects.
 
     Returns:
-        The exit code: 0 if all is as expected, 1 if not, 2 for a line that cannot be read.
+        The exit code: 0 if all are as expected, 1 if not, 2 if a line cannot be read.
     """
     wrong = unreadable = count = 0
     for number, line in enumerate(lines, start=1):
@@ -187,16 +187,16 @@ def check_expectations(policies: Policies, lines: Iterable[bytes], name: str) ->
 
 
 def print_findings(policies: Policies) -> int:
-    """Print what a careful reader of the configuration would notice.
+    """Print the linter's findings on the policy.
 
     Returns:
-        The exit code: 0 if there is nothing, 1 if there is.
+        The exit code: 0 if there are none, 1 if there are any.
     """
     findings = lint(policies)
     for finding in findings:
         click.echo(f"{finding.place}: {finding.code}: {finding.message} {finding.advice}")
     if not findings:
-        click.echo("Nothing to remark.")
+        click.echo("No findings.")
     return int(bool(findings))
 
 
@@ -284,19 +284,19 @@ def read_lines(path: str, use: Callable[[IO[bytes]], int]) -> int:
     if path == "-":
         return use(_standard_input())
     try:
-        file = open(path, "rb")  # noqa: PTH123, SIM115 - a path that is no text is an OSError here
+        file = open(path, "rb")  # noqa: PTH123, SIM115 - an invalid path raises only OSError here
     except (OSError, ValueError) as error:
         raise _unreadable_file(path, error) from None
     with file:
         try:
-            file.peek(1)  # a folder is opened, and cannot be read
+            file.peek(1)  # a folder can be opened but not read
         except OSError as error:
             raise _unreadable_file(path, error) from None
         return use(file)
 
 
 def _standard_input() -> IO[bytes]:
-    # Python sets it to None where the descriptor is closed, whatever its type says.
+    # Despite its type, it is None if the descriptor is closed.
     if cast("object", sys.stdin) is None:
         raise click.UsageError("stdin is closed: there is nothing to read.")
     return sys.stdin.buffer

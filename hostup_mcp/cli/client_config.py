@@ -1,10 +1,10 @@
 """Writes the configuration that an MCP client needs for this server, and says where it belongs.
 
-The API key and the HTTP token stand in no snippet. Where a client puts in variables, it takes them
-from its environment, or asks; where it does not, the server reads a file that only its user may.
+No snippet contains the API key or the HTTP token. A client that fills in variables takes them from
+its environment, or asks its user. For other clients the server reads the key from a file.
 
-Shapes, files and variables are those of each client's own documentation. Claude Code, Codex and
-Gemini CLI were tried with them.
+Formats, files and variables come from each client's own documentation. They were tried with Claude
+Code, Codex and Gemini CLI.
 """
 
 from __future__ import annotations
@@ -32,25 +32,25 @@ _KEY: Final = "HOSTUP_API_KEY"
 _TOKEN: Final = "HOSTUP_MCP_HTTP_TOKEN"  # noqa: S105 - the name of a variable
 _CLIENT_TIMEOUT: Final = "HOSTUP_MCP__SERVER__CLIENT_TIMEOUT_SECONDS"
 _CODEX_SECONDS: Final = 120
-# Its default, said out loud: the server counts on it (`client_timeouts`).
+# Gemini CLI's default, written out because the server relies on it (`client_timeouts`).
 _GEMINI_MILLISECONDS: Final = 600_000
 
 _Table = Mapping[str, object]
 
 
 class UnsupportedClient(Exception):
-    """The client cannot be given that; the text says why, and what to do instead."""
+    """There is no such snippet for the client; the text says why, and what to do instead."""
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """The server that a client is told of.
+    """The server that a snippet is for.
 
     Attributes:
-        command: its program, an absolute path, and what must come right after it, if anything.
-        config: the configuration file, where the operator named one.
-        key_file: the file that holds the API key, where the operator named one.
-        url: where it answers, for clients that connect to it over HTTP.
+        command: its program, an absolute path, and the arguments that must follow directly.
+        config: the configuration file, if the operator named one.
+        key_file: the file that holds the API key, if the operator named one.
+        url: its address, for clients that connect to it over HTTP.
     """
 
     command: tuple[str, ...]
@@ -69,8 +69,8 @@ class Snippet:
     """What `client-config` prints.
 
     Attributes:
-        text: for stdout: the snippet or command alone, without a line break at the end.
-        hints: for stderr: where it belongs and what to do next, a sentence or a command each.
+        text: for stdout: only the snippet or command, without a line break at the end.
+        hints: for stderr: where it belongs and what to do next, each a sentence or a command.
     """
 
     text: str
@@ -83,14 +83,14 @@ class _Client:
 
     Attributes:
         place: where its snippet belongs, as a sentence.
-        variable: how it writes an environment variable in its settings, with `{}` for the name;
-            None where it puts in none.
-        stdio: makes of `command`, `args` and `env` the entry for a server that it starts.
-        http: makes of `url` and `headers` the entry for one that it connects to; None where that
-            would need the token itself.
-        wrap: the whole snippet around that entry.
-        after: what to do once it is there.
-        instead: another way to the same: a command that takes the entry as JSON.
+        variable: how its settings refer to an environment variable, with `{}` for the name; None
+            if it fills in none.
+        stdio: turns `command`, `args` and `env` into the entry for a server that it starts.
+        http: turns `url` and `headers` into the entry for a server that it connects to; None if
+            the entry would have to contain the token.
+        wrap: turns that entry into the whole snippet.
+        after: what to do after that.
+        instead: an alternative: a command that takes the entry as JSON.
     """
 
     place: str
@@ -103,9 +103,9 @@ class _Client:
 
 
 def installed_command() -> tuple[str, ...]:
-    """What starts this installation, with absolute paths.
+    """The command that starts this installation, with absolute paths.
 
-    It is not resolved: a link into a virtual environment would lead out of it.
+    Links are not resolved: that would lead out of a virtual environment.
     """
     folders = (str(Path(sys.executable).parent), sysconfig.get_path("scripts"))
     for folder in folders:
@@ -116,7 +116,7 @@ def installed_command() -> tuple[str, ...]:
 
 
 def default_key_file() -> Path:
-    """Where the key's file is put unless the operator names another."""
+    """The path of the key file, unless the operator names another."""
     return platformdirs.user_config_path("hostup-mcp") / "api-key"
 
 
@@ -125,20 +125,21 @@ def snippet(client: str, server: Server, transport: Transport) -> Snippet:
 
     Args:
         client: one of `CLIENTS`.
-        server: what it is to start or to connect to.
-        transport: how; the clients `stdio` and `http` have their own.
+        server: the server to start or to connect to.
+        transport: how; the clients `stdio` and `http` imply it.
 
     Raises:
-        UnsupportedClient: it has no such transport, or a text of `server` cannot stand there.
+        UnsupportedClient: the client has no such transport, or a path or the URL of `server` cannot
+            be used in its settings.
     """
     _check(server)
     if client == "stdio":
         if transport == "http":
-            raise UnsupportedClient("stdio is a transport of its own. Try: client-config http")
+            raise UnsupportedClient("stdio itself is not HTTP. Try: client-config http")
         return _plain_stdio(server)
     if client == "http":
         text = _json({"url": server.url, "headers": _headers("${{{}}}")})
-        return Snippet(text, (f"Put the token in place of ${{{_TOKEN}}}.", *_http_hints(server)))
+        return Snippet(text, (f"Replace ${{{_TOKEN}}} with the token.", *_http_hints(server)))
     return _of_client(_KINDS[client], client, server, transport)
 
 
@@ -146,8 +147,8 @@ def _of_client(kind: _Client, name: str, server: Server, transport: Transport) -
     if transport == "http":
         if kind.http is None:
             raise UnsupportedClient(
-                f"{name} cannot connect to this server over HTTP without the token in its "
-                "settings. Leave --transport http out."
+                f"Over HTTP, {name} would need the token itself in its settings. Leave out "
+                "--transport http."
             )
         entry = kind.http({"url": server.url, "headers": _headers(kind.variable or "")})
         hints = _http_hints(server)
@@ -157,7 +158,7 @@ def _of_client(kind: _Client, name: str, server: Server, transport: Transport) -
     command = shlex.join([*kind.instead, json.dumps(entry, ensure_ascii=False)])
     instead = (f"Or for all projects: {command}",) if kind.instead else ()
     dollar = kind.variable and any("$" in text for text in _texts(server))
-    warning = ("A $ in a path may be taken for a variable by this client.",) if dollar else ()
+    warning = ("This client may read a $ in a path as a variable.",) if dollar else ()
     return Snippet(kind.wrap(entry), (kind.place, *instead, *warning, *hints, kind.after))
 
 
@@ -173,8 +174,10 @@ def _launch(kind: _Client, server: Server) -> _Table:
 def _plain_stdio(server: Server) -> Snippet:
     key = ("--api-key-file", str(server.key_file)) if server.key_file else ()
     command = shlex.join(server.words(*key))
-    hint = "The client starts this, and speaks MCP on its stdin and stdout."
-    variable = f"{_KEY} or {_KEY}_FILE must be in its environment; most clients pass on few."
+    hint = "The client starts this command and speaks MCP on its stdin and stdout."
+    variable = (
+        f"{_KEY} or {_KEY}_FILE must be in its environment; most clients pass on few variables."
+    )
     return Snippet(command, (hint,) if key else (hint, variable))
 
 
@@ -184,33 +187,34 @@ def _plain_stdio(server: Server) -> Snippet:
 def _key_hints(kind: _Client, server: Server) -> tuple[str, ...]:
     if kind.variable is not None and server.key_file is None:
         if kind.variable == _INPUT:
-            return ("The key is asked for at the first start, and kept by the client.",)
+            return ("The client asks for the key at the first start, and keeps it.",)
         return (
             f"{_KEY} must be set where the client is started. A client that is started from the "
-            "desktop may not see what your shell sets: then give --api-key-file FILE.",
+            "desktop may not see your shell's variables; if so, use --api-key-file FILE.",
         )
     file = server.key_file or default_key_file()
     folder, path = (shlex.quote(str(part)) for part in (file.parent, file))
     return (
-        "The key is read from that file. To make it, for you alone (paste the key, Enter, Ctrl-D):",
+        f"The server reads the key from the file that {_KEY}_FILE names. To create it so that only "
+        "you can read it (paste the key, then Enter, Ctrl-D):",
         f"  mkdir -p {folder} && touch {path} && chmod 600 {path} && cat > {path}",
     )
 
 
 def _http_hints(server: Server) -> tuple[str, ...]:
     parts = urlsplit(server.url)
-    # Elsewhere a proxy stands in front, and has a port of its own.
+    # On another machine a proxy is in front of the server, with a port of its own.
     port = ("--port", str(parts.port)) if parts.port and is_loopback(parts.hostname or "") else ()
     command = shlex.join(server.words("serve", "--transport", "http", *port))
     other_path = (
-        f"Warning: the server answers at the path {_PATH}, such as {DEFAULT_URL}; "
-        f"{server.url} leads elsewhere unless a proxy changes the path."
+        f"Warning: the server serves the path {_PATH}, such as {DEFAULT_URL}. "
+        f"{server.url} does not lead there unless a proxy changes the path."
     )
     return (
         *(() if parts.path.endswith(_PATH) else (other_path,)),
         f"The server must be running: {command}",
-        f"{_TOKEN} is what the file http-token in its state folder holds; hostup-mcp doctor shows "
-        "where that is.",
+        f"The value of {_TOKEN} is in the file http-token in the server's state folder; hostup-mcp "
+        "doctor shows the path.",
     )
 
 
@@ -227,7 +231,7 @@ def _check(server: Server) -> None:
             text.encode()
         except UnicodeEncodeError:
             raise UnsupportedClient(
-                f"{text!a} is not valid UTF-8, which settings must be. Use another path."
+                f"{text!a} is not valid UTF-8, so settings cannot hold it. Use another path."
             ) from None
     try:
         parts = urlsplit(server.url)
@@ -237,7 +241,9 @@ def _check(server: Server) -> None:
     if parts.scheme not in ("http", "https") or not parts.hostname or not server.url.isprintable():
         raise UnsupportedClient("--url is not the address of a server, such as " + DEFAULT_URL)
     if parts.query or parts.fragment or "@" in parts.netloc:
-        raise UnsupportedClient("--url takes no user, query or fragment: no token goes into a URL.")
+        raise UnsupportedClient(
+            "--url must have no user, query or fragment: a token does not belong in a URL."
+        )
 
 
 def _headers(variable: str) -> _Table:
@@ -269,7 +275,7 @@ _INPUT: Final = "${{input:{}}}"
 
 
 def _with_inputs(entry: _Table) -> str:
-    """VS Code asks for what stands under `inputs` once, and keeps it as a secret."""
+    """VS Code asks once for each entry of `inputs`, and keeps the answer as a secret."""
     described = {_KEY: "HostUp API key", _TOKEN: "Token of hostup-mcp (its file http-token)"}
     inputs = [
         {"type": "promptString", "id": name, "description": text, "password": True}
@@ -280,7 +286,7 @@ def _with_inputs(entry: _Table) -> str:
 
 
 def _codex_stdio(entry: _Table) -> _Table:
-    """Codex names the variables that it passes on, and puts in none."""
+    """Codex passes on the variables that its settings name, and fills in none."""
     environment = dict(cast("Mapping[str, str]", entry["env"]))
     passed_on = {"env_vars": [_KEY]} if environment.pop(_KEY, "") else {}
     environment[_CLIENT_TIMEOUT] = str(_CODEX_SECONDS)
@@ -304,19 +310,19 @@ def _toml_value(value: object) -> str:
         items = cast("dict[str, object]", value).items()
         pairs = (f"{key} = {_toml_value(item)}" for key, item in items)
         return f"{{ {', '.join(pairs)} }}"
-    # What JSON writes of texts, numbers and lists is TOML too, but for DEL, which must be escaped.
+    # Texts, numbers and lists in JSON are also TOML, except for DEL, which TOML must escape.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 _DOLLAR: Final = "${}"
 _BRACED: Final = "${{{}}}"
 _ENV: Final = "${{env:{}}}"
-_JOIN: Final = "Where the file has other servers already, add the entry hostup to them."
+_JOIN: Final = "If the file already has other servers, add the entry hostup to them."
 
 _KINDS: Final[Mapping[str, _Client]] = {
     "claude-desktop": _Client(
-        place="Into claude_desktop_config.json (Settings, Developer, Edit Config): on macOS in "
-        "~/Library/Application Support/Claude, on Windows in %APPDATA%\\Claude, on Linux in "
+        place="Put it into claude_desktop_config.json (Settings, Developer, Edit Config): on macOS "
+        "in ~/Library/Application Support/Claude, on Windows in %APPDATA%\\Claude, on Linux in "
         f"~/.config/Claude. {_JOIN}",
         variable=None,
         stdio=_as_it_is,
@@ -325,7 +331,7 @@ _KINDS: Final[Mapping[str, _Client]] = {
         after="Then restart Claude Desktop.",
     ),
     "claude-code": _Client(
-        place=f"Into .mcp.json in the project's folder. {_JOIN}",
+        place=f"Put it into .mcp.json in the project's folder. {_JOIN}",
         variable=_BRACED,
         stdio=_with(type="stdio"),
         http=_with(type="http"),
@@ -334,7 +340,8 @@ _KINDS: Final[Mapping[str, _Client]] = {
         instead=("claude", "mcp", "add-json", "--scope", "user", _NAME),
     ),
     "cursor": _Client(
-        place=f"Into ~/.cursor/mcp.json, or .cursor/mcp.json in the project's folder. {_JOIN}",
+        place="Put it into ~/.cursor/mcp.json, or .cursor/mcp.json in the project's folder. "
+        f"{_JOIN}",
         variable=_ENV,
         stdio=_with(type="stdio"),
         http=_as_it_is,
@@ -342,7 +349,7 @@ _KINDS: Final[Mapping[str, _Client]] = {
         after="Then switch the server on in Cursor's settings, under MCP.",
     ),
     "vscode": _Client(
-        place="Into .vscode/mcp.json in the project's folder, or the file that the command "
+        place="Put it into .vscode/mcp.json in the project's folder, or the file that the command "
         f"'MCP: Open User Configuration' opens. {_JOIN}",
         variable=_INPUT,
         stdio=_with(type="stdio"),
@@ -351,7 +358,7 @@ _KINDS: Final[Mapping[str, _Client]] = {
         after="Then start it with the command 'MCP: List Servers'.",
     ),
     "windsurf": _Client(
-        place=f"Into ~/.codeium/windsurf/mcp_config.json. {_JOIN}",
+        place=f"Put it into ~/.codeium/windsurf/mcp_config.json. {_JOIN}",
         variable=_ENV,
         stdio=_as_it_is,
         http=_url_as("serverUrl"),
@@ -359,32 +366,32 @@ _KINDS: Final[Mapping[str, _Client]] = {
         after="Then refresh the servers in Cascade.",
     ),
     "zed": _Client(
-        place="Into Zed's settings.json (the command 'zed: open settings'): on macOS and Linux in "
-        f"~/.config/zed, on Windows in %APPDATA%\\Zed. {_JOIN}",
+        place="Put it into Zed's settings.json (the command 'zed: open settings'): on macOS and "
+        f"Linux in ~/.config/zed, on Windows in %APPDATA%\\Zed. {_JOIN}",
         variable=None,
         stdio=_with(source="custom"),
         http=None,
         wrap=_under("context_servers"),
-        after="Zed starts it by itself; its settings of the agent show a green dot.",
+        after="Zed then starts the server itself; its agent settings show a green dot.",
     ),
     "codex": _Client(
-        place="Into ~/.codex/config.toml.",
+        place="Put it into ~/.codex/config.toml.",
         variable=_BRACED,
         stdio=_codex_stdio,
         http=_codex_http,
         wrap=_toml,
-        after="Then start codex anew; codex mcp list shows it. Its first turn may begin before the "
-        "server is up; with required = true it waits.",
+        after="Then restart codex; codex mcp list shows the server. The first turn may begin "
+        "before the server is up; with required = true, codex waits for it.",
     ),
     "gemini-cli": _Client(
-        place="Into ~/.gemini/settings.json, or .gemini/settings.json in the project's folder. "
-        f"{_JOIN}",
+        place="Put it into ~/.gemini/settings.json, or .gemini/settings.json in the project's "
+        f"folder. {_JOIN}",
         variable=_DOLLAR,
         stdio=lambda entry: {**entry, "timeout": _GEMINI_MILLISECONDS},
         http=_url_as("httpUrl", timeout=_GEMINI_MILLISECONDS),
         wrap=_under("mcpServers"),
-        after="Then start gemini anew; gemini mcp list shows it.",
+        after="Then restart gemini; gemini mcp list shows the server.",
     ),
 }
 CLIENTS: Final = (*_KINDS, "stdio", "http")
-"""The clients that there is a snippet for; the last two are for any other."""
+"""The clients with a snippet; the last two are for any other client."""

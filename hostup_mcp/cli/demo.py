@@ -29,20 +29,21 @@ _DEMO_SECONDS = 120
 _PIPELINE = "df -h | grep -v tmpfs | sort"
 _SLOW = "sleep 5 && date -u"
 _EXEC_ID = re.compile(r"exec_id (exec_[a-z0-9]+)")
-# Holds the handle of the long command while it runs; a demo that finds it was cut off.
+# A file with the exec_id of the long command while it runs. If a demo finds it, the one before was
+# cut off.
 _CUT_OFF: Final = "cut-off"
 _TAUGHT = "tail -n 50 /var/log/syslog"
 _REFUSED = "sudo tail -f /var/log/syslog"
 
 
 class DemoError(Exception):
-    """A step did not do what it should; the text says which and how."""
+    """A step of the demo failed; the text says which, and how."""
 
 
 def run_demo(kind: GuestKind) -> int:
     """Run the demo and print every step.
 
-    The sandbox and the journal outlive a demo that is cut off; the next one goes on with them.
+    If a demo is cut off, its sandbox and its journal stay, and the next demo continues with them.
 
     Returns:
         The exit code: 0 only if all of it worked.
@@ -60,17 +61,17 @@ def run_demo(kind: GuestKind) -> int:
                 sandbox.stop()
         except (DemoError, SandboxError) as error:
             return _failed(str(error), log)
-        except Exception as error:  # noqa: BLE001 - whatever it is, a newcomer gets a sentence
+        except Exception as error:  # noqa: BLE001 - a newcomer gets a sentence, not a traceback
             cause = _innermost(error)
             return _failed(f"{type(cause).__name__}: {cause}", log)
         shutil.rmtree(folder, ignore_errors=True)
-    _say("All of it worked. Next: put HOSTUP_API_KEY in your MCP client's configuration (README).")
+    _say("Everything worked. Next: put HOSTUP_API_KEY in your MCP client's configuration (README).")
     return 0
 
 
 @contextmanager
 def _own_folder() -> Generator[Path]:
-    """The demo's folder in the user's state folder; another one while a demo runs there."""
+    """The demo's folder in the user's state folder; a temporary one if a demo runs there."""
     folder = platformdirs.user_state_path("hostup-mcp") / "demo"
     with tempfile.TemporaryDirectory(prefix="hostup-demo-") as other:
         try:
@@ -94,10 +95,10 @@ def _locked(file: TextIO) -> bool:
 
 
 def _sandbox(kind: GuestKind, folder: Path) -> DetachedSandbox:
-    """The sandbox of a demo that was cut off, if its command may still be there; or a new one."""
+    """The sandbox of a demo that was cut off while its long command ran; else a new one."""
     found = detached.find(folder)
     if found is not None and (folder / _CUT_OFF).exists():
-        _say("0. An earlier demo was cut off. Its sandbox still runs, and so did its command.")
+        _say("0. An earlier demo was cut off. Its sandbox and its command ran on.")
         return found
     if found is not None:
         found.stop()
@@ -125,7 +126,7 @@ class _Demo:
                 "HOSTUP_BASE_URL": self._sandbox.base_url,
                 "HOSTUP_API_KEY": self._sandbox.api_key,
                 "HOSTUP_MCP_STATE_DIR": str(self._folder),
-                # This client waits; one that the server does not know is taken not to.
+                # This client waits long enough; for an unknown client the server assumes 5 s.
                 "HOSTUP_MCP__SERVER__CLIENT_TIMEOUT_SECONDS": "60",
             },
         )
@@ -156,7 +157,7 @@ class _Demo:
     async def _take_up(self, client: Client) -> None:
         exec_id = self._cut_off.read_text().strip()
         result = await client.call_tool("vps_exec_result", {"exec_id": exec_id})
-        _say("   The command that the earlier demo was cut off from, by vps_exec_result:")
+        _say("   vps_exec_result reads the result of the earlier demo's command:")
         _quote(result)
         self._cut_off.unlink()
         if _facts(result, "the earlier command")["status"] != "completed":
@@ -178,7 +179,7 @@ class _Demo:
         _quote(result)
         facts = _facts(result, "uname -a")
         if facts["exit_code"] != 0 or "Linux" not in facts["stdout"]:
-            raise DemoError("uname -a did not give what it should")
+            raise DemoError("uname -a did not return exit code 0 and the word Linux")
         return facts["exec_id"]
 
     async def _pipeline(self, client: Client, vps_id: str) -> None:
@@ -189,7 +190,7 @@ class _Demo:
             raise DemoError(f"{_PIPELINE} did not end well")
 
     async def _slow(self, client: Client, vps_id: str) -> None:
-        _say(f"6. vps_exec {_SLOW}: a command that takes a while, with its progress as it comes:")
+        _say(f"6. vps_exec {_SLOW}: a command that takes a while, and its progress:")
         seen: list[float] = []
 
         async def show(progress: float, total: float | None, message: str | None) -> None:  # noqa: ARG001
@@ -211,11 +212,11 @@ class _Demo:
         _say(f"7. vps_exec {_REFUSED}: the policy refuses it, and says what would pass:")
         _quote(result)
         if not result.is_error or _TAUGHT not in _text(result):
-            raise DemoError(f"{_REFUSED} was not refused, or not taught")
+            raise DemoError(f"{_REFUSED} was not refused, or {_TAUGHT} was not suggested")
 
     async def _again(self, client: Client, exec_id: str) -> None:
         result = await client.call_tool("vps_exec_result", {"exec_id": exec_id})
-        _say("8. vps_exec_result: HostUp gives a result once; the journal gives it again:")
+        _say("8. vps_exec_result: HostUp returns a result only once; the journal has it:")
         _quote(result)
         if "Linux" not in _facts(result, "vps_exec_result")["stdout"]:
             raise DemoError("the result could not be read again")
@@ -238,7 +239,7 @@ def _quote(result: types.CallToolResult) -> None:
 
 
 def _innermost(error: BaseException) -> BaseException:
-    """What happened, out of the groups that task groups wrap it in."""
+    """The error that happened, out of the exception groups around it."""
     while isinstance(error, BaseExceptionGroup):
         group = cast("BaseExceptionGroup[BaseException]", error)
         error = group.exceptions[0]

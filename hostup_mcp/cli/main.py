@@ -1,4 +1,4 @@
-"""The command line. Nothing heavy is imported before a command needs it: `--help` is instant."""
+"""The command line. Slow imports wait until a command needs them, so `--help` is instant."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ _OPTION_KEYS = {
 def main(context: click.Context, config: str | None, **options: str | None) -> None:
     """Let an AI agent run allowed commands inside HostUp VPSs, over MCP.
 
-    Without a command it serves MCP on stdin and stdout, for a client that starts it. The API key
+    Without a command it serves MCP on stdin and stdout, for the client that starts it. The API key
     comes from HOSTUP_API_KEY or HOSTUP_API_KEY_FILE; config.example.toml shows every setting.
     """
     given = {_OPTION_KEYS[name]: value for name, value in options.items() if value is not None}
@@ -74,7 +74,8 @@ def main(context: click.Context, config: str | None, **options: str | None) -> N
         _serve_stdio(given, config)
     elif given or config is not None:
         raise click.UsageError(
-            f"These options are for serving; {context.invoked_subcommand} takes its own."
+            "These options are for serving. Put the options of "
+            f"{context.invoked_subcommand} after its name."
         )
 
 
@@ -88,26 +89,26 @@ def main(context: click.Context, config: str | None, **options: str | None) -> N
 )
 @_serving_options
 @click.option("--host", metavar="ADDRESS", help="Where to listen; 127.0.0.1 unless set.")
-@click.option("--port", type=click.IntRange(0, 65535), help="8765 unless set; 0 takes a free one.")
-@click.option("--uds", metavar="PATH", help="A Unix socket instead, for this user alone.")
+@click.option("--port", type=click.IntRange(0, 65535), help="8765 unless set; 0: any free port.")
+@click.option("--uds", metavar="PATH", help="Listen on a Unix socket; only this user can open it.")
 @click.option("--with-sse", is_flag=True, help="Serve HTTP+SSE beside Streamable HTTP.")
 @click.option("--tls-cert", metavar="FILE", help="Certificate chain, PEM.")
 @click.option("--tls-key", metavar="FILE", help="Its key, PEM, without a password.")
 @click.option("--token-file", metavar="FILE", help="Bearer tokens: one, or lines of NAME TOKEN.")
 @click.option(
-    "--allowed-host", "allowed_hosts", multiple=True, metavar="HOST", help="Host header to serve."
+    "--allowed-host", "allowed_hosts", multiple=True, metavar="HOST", help="Host header to accept."
 )
 @click.option(
     "--allowed-origin",
     "allowed_origins",
     multiple=True,
     metavar="ORIGIN",
-    help='Origin of web pages to serve; "none" for none.',
+    help='Origin of web pages to accept; "none" for none.',
 )
 @click.option(
     "--i-understand-remote-access",
     is_flag=True,
-    help="Needed where other machines can connect: a token's bearer runs commands as root.",
+    help="Required if other machines can connect: whoever has a token runs commands as root.",
 )
 def serve(
     transport: Literal["stdio", "http", "sse"],
@@ -116,8 +117,8 @@ def serve(
 ) -> None:
     """Serve MCP, on stdin and stdout or over HTTP.
 
-    HTTP asks for a bearer token, which is made at the first start; stderr says where it is. Every
-    option of HTTP is also a setting, in the section [http].
+    HTTP clients need a bearer token. The first start creates one, and stderr says where it is.
+    Every HTTP option is also a setting in the section [http].
     """
     general: dict[tuple[str, str], str] = {}
     http: dict[tuple[str, str], str] = {}
@@ -132,7 +133,7 @@ def serve(
     if transport != "stdio":
         _serve_http({**general, **http}, config, transport)
     elif http:
-        raise click.UsageError("Options of HTTP go with --transport http or sse.")
+        raise click.UsageError("HTTP options need --transport http or sse.")
     else:
         _serve_stdio(general, config)
 
@@ -143,13 +144,13 @@ def _serve_stdio(options: dict[tuple[str, str], str], config: str | None) -> Non
     from hostup_mcp.transports.errors import ServeError
     from hostup_mcp.transports.stdio import serve_stdio
 
-    # Python sets them to None where the descriptors are closed, whatever their types say.
+    # Despite their types, they are None if the descriptors are closed.
     if None in (cast("object", sys.stdin), cast("object", sys.stdout)):
         click.echo("hostup-mcp: stdin_closed: MCP on stdio needs stdin and stdout.", err=True)
         sys.exit(2)
     if sys.stdin.isatty():
         click.echo(
-            "Serving MCP on stdin and stdout; an MCP client is meant to start this. "
+            "Serving MCP on stdin and stdout. Usually an MCP client starts this command. "
             "Try: hostup-mcp demo",
             err=True,
         )
@@ -173,7 +174,7 @@ def _serve_http(
         serve_http(settings, policies, transport)
     except (JournalError, ServeError) as error:
         _fail(error)
-    # All is closed and on disk; taking the interpreter apart takes longer than everything before.
+    # Everything is closed and on disk; a normal exit of the interpreter would take longer.
     sys.stderr.flush()
     os._exit(0)
 
@@ -183,16 +184,16 @@ _config_option = click.option(
 )
 
 
-# -h is no help here: a command that was not quoted must not end with the exit code for allowed.
+# -h does not print help here: an unquoted `check df -h` must not exit with 0, which means allowed.
 @main.command(context_settings={"help_option_names": ["--help"]})
 @click.argument("command", required=False)
-@click.option("--vps", metavar="ID", default="", help="Ask for the policy of the VPS with this id.")
-@click.option("--name", default="", help="The VPS's name, where policies are set by name.")
+@click.option("--vps", metavar="ID", default="", help="Use the policy of the VPS with this id.")
+@click.option("--name", default="", help="The VPS's name, if policies are set by name.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option(
     "--batch",
     metavar="FILE",
-    help='JSON Lines with {"command": ...}, or - for stdin; likewise out.',
+    help='Judge JSON Lines with {"command": ...}; - for stdin. Prints JSON Lines.',
 )
 @_config_option
 def check(
@@ -204,10 +205,10 @@ def check(
     *,
     as_json: bool,
 ) -> None:
-    """Say what the policy makes of COMMAND (quote it), and what would be sent.
+    """Print the policy's verdict on COMMAND (quote it), and what would be sent.
 
-    Exit code: 0 allowed, 3 a human would be asked, 4 refused, 2 wrong usage or configuration. No
-    network and no API key are needed.
+    Exit code: 0 allowed, 3 needs approval, 4 refused, 2 wrong usage or configuration. This needs
+    neither a network nor an API key.
     """
     if (command is None) == (batch is None):
         raise click.UsageError("Give one command in quotes, or --batch FILE.")
@@ -225,13 +226,13 @@ def check(
 
 @main.group()
 def policy() -> None:
-    """Look at the policy of the configuration."""
+    """Inspect the configured policy."""
 
 
 @policy.command("lint")
 @_config_option
 def policy_lint(config: str | None) -> None:
-    """Point out rules that are wider than they look, or of no use. Exit code 1 if there are any."""
+    """Find rules that allow more than they seem to, or do nothing. Exit code 1 if there are any."""
     from hostup_mcp.cli.check import print_findings
 
     policies = _load({}, config)[1]
@@ -244,9 +245,9 @@ def policy_lint(config: str | None) -> None:
 @click.argument("file")
 @_config_option
 def policy_test(file: str, config: str | None) -> None:
-    """Check FILE: JSON Lines with command, expect (allow, ask or deny) and, if wanted, vps.
+    """Check FILE: JSON Lines with command, expect (allow, ask or deny) and optionally vps.
 
-    Exit code: 0 all as expected, 1 not all, 2 the file or a line of it cannot be read.
+    Exit code: 0 all as expected, 1 some are not, 2 the file or a line of it cannot be read.
     """
     from hostup_mcp.cli.check import check_expectations, read_lines
 
@@ -281,10 +282,10 @@ def doctor(
     *,
     as_json: bool,
 ) -> None:
-    """Check everything that a command needs, and say what to do where something is wrong.
+    """Check everything that a command needs, and say how to fix what is wrong.
 
-    From the configuration to the guest agent of each VPS; no command is started. Exit code: 0
-    nothing failed, 1 something did, 2 the configuration cannot be used.
+    The checks go from the configuration to each VPS's guest agent. They start no command. Exit
+    code: 0 nothing failed, 1 something failed, 2 the configuration cannot be used.
     """
     from hostup_mcp.cli.doctor import report
     from hostup_mcp.cli.doctor.run import run_checks
@@ -301,7 +302,7 @@ def doctor(
             click.echo(report.as_json(checks))
         else:
             click.echo(report.as_table(checks, shutil.get_terminal_size((100, 24)).columns))
-    # A thread may sit in a name look-up, or on a disk, that nothing can interrupt.
+    # A thread may hang in a name look-up or on a disk, and a normal exit would wait for it.
     os._exit(report.exit_code(checks))
 
 
@@ -312,9 +313,9 @@ def doctor(
     type=click.Choice(["stdio", "http"]),
     default="stdio",
     show_default=True,
-    help="Whether the client starts the server, or connects to one that runs.",
+    help="stdio: the client starts the server; http: it connects to a running one.",
 )
-@click.option("--url", metavar="URL", help=f"Where that one answers.  [default: {DEFAULT_URL}]")
+@click.option("--url", metavar="URL", help=f"Address of that server.  [default: {DEFAULT_URL}]")
 @click.option("--api-key-file", metavar="FILE", help="File that holds the HostUp API key.")
 @_config_option
 def client_config(
@@ -324,14 +325,14 @@ def client_config(
     api_key_file: str | None,
     config: str | None,
 ) -> None:
-    """Print what CLIENT must be told to use this installation, without the key in it.
+    """Print the settings with which CLIENT uses this installation. They do not hold the key.
 
-    The snippet or command goes to stdout; where it belongs, and what to do next, to stderr.
+    The settings or the command go to stdout. Where they belong and what to do next go to stderr.
     """
     from hostup_mcp.cli.client_config import Server, UnsupportedClient, installed_command, snippet
 
     if url is not None and "http" not in (client, transport):
-        raise click.UsageError("--url goes with --transport http.")
+        raise click.UsageError("--url needs --transport http.")
     key_file, config_file = (
         Path(name).expanduser().absolute() if name else None for name in (api_key_file, config)
     )
@@ -354,10 +355,10 @@ def client_config(
     type=click.Choice(["auto", "local", "qga"]),
     default="auto",
     show_default=True,
-    help="What the sandbox's VPSs are; auto is qga where qemu-ga is installed.",
+    help="What runs the commands: local processes, or qga, a real qemu-ga; auto: qga if installed.",
 )
 def demo(guest: Literal["auto", "local", "qga"]) -> None:
-    """Show the main job, end to end, against the sandbox. Needs no account."""
+    """Show the main job, end to end, with a sandbox in place of HostUp. Needs no account."""
     from hostup_mcp.cli.demo import run_demo
 
     sys.exit(run_demo(guest))
@@ -371,7 +372,7 @@ def demo(guest: Literal["auto", "local", "qga"]) -> None:
     show_default=True,
     help="local: commands run as you, on this machine; qga: through a real qemu-ga started here.",
 )
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="0 takes a free one.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="0: any free port.")
 @click.option(
     "--rate-limit",
     type=click.IntRange(1, 1_000_000),
@@ -380,7 +381,7 @@ def demo(guest: Literal["auto", "local", "qga"]) -> None:
     help="Requests a minute.",
 )
 def sandbox(guest: Literal["auto", "local", "qga"], port: int, rate_limit: int) -> None:
-    """Serve a HostUp-shaped API on loopback, for trying things out and for tests."""
+    """Serve an API like HostUp's on loopback, to try things out and for tests."""
     from hostup_mcp.sandbox.api_server import run_sandbox
 
     run_sandbox(guest, port=port, rate_limit=rate_limit)

@@ -1,7 +1,7 @@
 """Prints what the commands have to say, also where stdout or stderr takes nothing.
 
-Python flushes both once more when it ends, and ends with exit code 120 where that fails. So what
-cannot be written is given up before, and said.
+When Python exits, it flushes both again. If that fails, the exit code is 120. So this module
+reports and discards output that cannot be written.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ _PLAIN_WORD: Final = re.compile(r"-{0,2}[A-Za-z][A-Za-z_-]{0,30}[0-9]{0,2}|[0-9]
 
 @contextmanager
 def printing() -> Generator[None]:
-    """Say it where stdout takes nothing more; a reader that has gone ends the command quietly."""
+    """Report a stdout that cannot be written; if its reader is gone, end the command quietly."""
     _require_stdout()
-    with _told():
+    with _reporting():
         yield
         sys.stdout.flush()
 
 
 class Command(click.Command):
-    """A command whose `--help` is printed as everything else is."""
+    """A command whose `--help` is printed with the same care as all other output."""
 
     def make_context(
         self,
@@ -69,20 +69,20 @@ class Group(click.Group):
             return super().resolve_command(ctx, args)
 
     def main(self, *args: Any, **extra: Any) -> Any:  # noqa: ANN401 - as click has it
-        """Run the command that is asked for, and leave nothing that cannot be written."""
+        """Run the command, and discard output that cannot be written."""
         try:
             return super().main(*args, **extra)
         finally:
             for name in ("stdout", "stderr"):
-                _settle(_stream(name))
+                _flush_or_discard(_stream(name))
 
 
 @contextmanager
 def _helping(args: list[str]) -> Generator[None]:
-    """`printing` where this may print; a server may have no stdout, and says so itself."""
+    """Like `printing`, but only help needs a stdout: a server reports a closed one itself."""
     if any(arg in {"-h", "--help", "--version"} for arg in args):
         _require_stdout()
-    with _told(), _hiding(args):
+    with _reporting(), _hiding(args):
         yield
 
 
@@ -104,7 +104,7 @@ def _hiding(args: list[str]) -> Generator[None]:
 
 
 @contextmanager
-def _told() -> Generator[None]:
+def _reporting() -> Generator[None]:
     try:
         yield
     except OSError as error:
@@ -119,12 +119,12 @@ def _require_stdout() -> None:
 
 
 def _stream(name: str) -> TextIO | None:
-    """None where the descriptor is closed, whatever the types of `sys` say."""
+    """The stream; None if its descriptor is closed, despite the types of `sys`."""
     return cast("TextIO | None", getattr(sys, name))
 
 
-def _settle(stream: TextIO | None) -> None:
-    """Write what is left; if that fails, send it nowhere, so that it does not fail again."""
+def _flush_or_discard(stream: TextIO | None) -> None:
+    """Write what is left; if that fails, discard it, so that Python's last flush does not fail."""
     if stream is None:
         return
     try:
@@ -134,6 +134,6 @@ def _settle(stream: TextIO | None) -> None:
         try:
             os.dup2(nowhere, stream.fileno())
         except (OSError, ValueError):
-            pass  # a stream without a descriptor, as of a test
+            pass  # a stream without a descriptor, as in a test
         finally:
             os.close(nowhere)

@@ -11,7 +11,7 @@ from hostup_mcp.config.sections import PathText, Section, plain_key
 
 
 def _names(value: object) -> object:
-    """A list, also from one line of text with commas; `none` is the empty one."""
+    """A list, also from one line of text with commas; the text `none` is the empty list."""
     if isinstance(value, list):
         return tuple(cast("list[object]", value))
     if not isinstance(value, str):

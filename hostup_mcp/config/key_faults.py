@@ -1,6 +1,6 @@
 """Recognises values that are certainly no secret: a placeholder, a variable, a path.
 
-The form of HostUp's keys is not documented, so whatever might be one is taken for one.
+HostUp does not document what its keys look like, so every other text is accepted as a key.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _FAULTS: Final = tuple(
             r"|^`[^`]*`$|^\$$|^@@?[A-Za-z_]\w*@@?$|^__[A-Za-z]\w*__$"
             r"|^(?i:env|process\.env|os\.environ|import\.meta\.env|deno\.env)[:.\[(]"
             r"|^(?i:system\.|os\.)?(?i:getenv)\(|^ENC\[|^(?:secrets|vars|inputs)\.[A-Z_]+$",
-            "it is a variable that nobody filled in",
+            "it is a variable that was not filled in",
         ),
         (r"(?s)^-{3,}\s?BEGIN ", "it is a PEM block"),
         (r"(?is)^\s*<(?:!doctype|html|\?xml|head|body)\b", "it is a page, not a key"),
@@ -40,16 +40,16 @@ _FAULTS: Final = tuple(
         (r"(?s)^\{\s*\".*\}$|^\[\s*[\"{].*\]$", "it is a JSON document, not the key in it"),
         (
             rf"(?m)^\s*(?:export\s+|set\s+|setx\s+|\$env:)?[\"']?{_NAME}[\"']?\s*[=:]|^KEY[=:]",
-            "it begins with a name: only what stands behind the name is the key",
+            "it begins with a name; give only the value after the name",
         ),
-        (rf"^{_NAME}$", "it is a name in the place of a key"),
+        (rf"^{_NAME}$", "it is a name instead of a key"),
         (
             rf"^\\?([{_QUOTES}]).*[{_QUOTES}]$|^[{_QUOTES}][\w-]+$|^[\w-]+[{_QUOTES}]$",
-            "it has quotes around it, which are no part of a key",
+            "it has quotes around it; leave them out",
         ),
         (
             r"(?i)^(?:bearer|basic|token)(?::|[ \t])",
-            "it begins with the name of a scheme such as Bearer: only the key is wanted",
+            "it begins with a scheme such as Bearer; give only the key",
         ),
         (
             r"(?i)^[a-z][a-z0-9+.-]*://|^(?:vault|keychain|keyring|sops|ssm):|^arn:aws|^@microsoft\."
@@ -65,7 +65,7 @@ _FAULTS: Final = tuple(
             r"^@?(?:~|\.{1,2})/|^@/|^[A-Za-z]:\\|^\\\\\w|^file:|\.(?:txt|env|toml|json|ya?ml)$"
             r"|^/(?:home|root|etc|run|var|opt|srv|usr|tmp|mnt|dev|app|data|config|private|secrets?"
             r"|Users|Library|Volumes|workspace)/|^/(?:key|secret|token)$",
-            "it is a path, which goes into the setting for a file",
+            "it is a path; use the setting for a file",
         ),
         (
             rf"(?i)^(?:{_WORDS}[-_ .:/]*)+$"
@@ -80,7 +80,7 @@ _LONGEST_PLACEHOLDER: Final = 60
 
 
 def key_fault(text: str) -> str:
-    """Why a text is certainly no key or token, without the text; empty if it may be one."""
+    """Why a text is certainly not a key or token; empty if it may be one. It quotes no text."""
     text = text.strip()[:_LONGEST].removeprefix("\ufeff")
     for pattern, said in _FAULTS:
         is_long = len(text) > _LONGEST_PLACEHOLDER and said == "it is a placeholder"

@@ -1,8 +1,8 @@
 """Loads the settings from four layers: command-line options, environment, TOML file, defaults.
 
-Each value comes from the strongest layer that has it. What cannot be understood stops the start,
-with the place, the key and what is accepted instead. No message repeats a text that was given as a
-value: it may be a secret, also where none is expected.
+Each value comes from the first of these layers that has it. A value that is not accepted stops the
+start; the error names its place, its key and what is accepted. No message repeats a text that was
+given as a value: it may be a secret, even under a key that holds none.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ _SECRET_OR_FILE = [
 _KEY_MAX_BYTES = 4096
 _FILE_MAX_BYTES = 4 * 1024 * 1024
 _API_KEY = ("hostup", "api_key")
-# A name that a person makes up for a setting; a secret has more digits, or is longer.
+# A name that a person would choose for a setting. A secret has more digits, or is longer.
 _PLAIN_NAME = re.compile(r"[A-Za-z][A-Za-z_-]{0,30}\d{0,2}")
 _POSITION = re.compile(r"\(at (line \d+, column \d+|end of document)\)")
 
-# Variables with a name of their own; the rest are HOSTUP_MCP__SECTION__KEY.
+# Variables with a short name; all others are HOSTUP_MCP__SECTION__KEY.
 _VARIABLES = {
     "HOSTUP_API_KEY": ("hostup", "api_key"),
     "HOSTUP_API_KEY_FILE": ("hostup", "api_key_file"),
@@ -73,7 +73,7 @@ class ConfigError(Exception):
 
 
 class _Value(BaseModel):
-    """A raw value and the place it stands in, for errors."""
+    """A raw value, and where it was found, for errors."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -95,7 +95,7 @@ def load(
             `config.toml` in the user's configuration folder, if it is there.
 
     Raises:
-        ConfigError: for the first thing that cannot be understood.
+        ConfigError: for the first value that is not accepted.
     """
     for (section, key), raw in options.items():
         _require_text(raw, f"command line: {section}.{key}")
@@ -106,7 +106,7 @@ def load(
     ]
     chosen: dict[tuple[str, str], _Value] = {}
     for layer in layers:
-        # A secret and its file are one setting: a stronger layer's either beats both below.
+        # A secret and its file are one setting: either of them hides both of a weaker layer.
         decided = {key for pair in _SECRET_OR_FILE if pair & chosen.keys() for key in pair}
         for key, value in layer.items():
             if key not in decided:
@@ -119,7 +119,7 @@ def load(
     if settings.policy.preset == "unrestricted" and preset and not preset.place.startswith("file "):
         raise ConfigError(
             f"{preset.place}: policy.preset = 'unrestricted' is accepted in the file only.",
-            "Write it under [policy] in the configuration file, if it is really meant.",
+            "If you really mean it, write it under [policy] in the configuration file.",
         )
     return _without_key(settings, fault) if fault else _with_key_file(settings, chosen)
 
@@ -137,9 +137,9 @@ def load_policies(settings: Settings) -> Policies:
 
 
 def config_path(option: str | None, environ: Mapping[str, str]) -> Path | None:
-    """The file given, that of `HOSTUP_MCP_CONFIG`, the user's own, or none, in that order.
+    """The configuration file: the option's, else `HOSTUP_MCP_CONFIG`'s, else the user's own.
 
-    None only where certainly nothing stands in the place of the user's own.
+    None only if the first two are not given and the user's own file certainly does not exist.
     """
     named = environ.get(_CONFIG) if option is None else option
     if named is not None:
@@ -155,15 +155,15 @@ def config_path(option: str | None, environ: Mapping[str, str]) -> Path | None:
     default = platformdirs.user_config_path(_APP) / "config.toml"
     if not default.is_absolute():
         raise ConfigError(
-            "environment variable XDG_CONFIG_HOME is not an absolute path, so which configuration "
-            "file is meant depends on where the server is started.",
+            "environment variable XDG_CONFIG_HOME is not an absolute path, so the configuration "
+            "file would depend on the folder in which the server is started.",
             "Make it absolute, or name the file with --config or HOSTUP_MCP_CONFIG.",
         )
     return None if is_absent(default) else default
 
 
 def _unfilled(text: str) -> str:
-    return "It holds a variable that nobody filled in." if holds_variable(text) else ""
+    return "It holds a variable that was not filled in." if holds_variable(text) else ""
 
 
 def _environment(environ: Mapping[str, str]) -> dict[tuple[str, str], _Value]:
@@ -182,7 +182,7 @@ def _environment(environ: Mapping[str, str]) -> dict[tuple[str, str], _Value]:
         else:
             continue
         if not raw:
-            continue  # hosts pass an empty string for a variable that their user left out
+            continue  # MCP hosts pass an empty text for a variable that their user left out
         _require_text(raw, f"environment variable {name}")
         layer[where] = _Value(raw=raw, place=f"environment variable {name}")
     return layer
@@ -196,13 +196,13 @@ def _all_variables() -> frozenset[str]:
 
 
 def _variable(name: str) -> str:
-    """A variable for a message, which may be a secret in the wrong place."""
+    """A variable's name for a message; hidden if it may be a misplaced secret."""
     known = name in _VARIABLES or all(map(_PLAIN_NAME.fullmatch, name.split("__")))
     return f"environment variable {name if known else _PREFIX + '…'}"
 
 
 def _require_text(raw: str, place: str) -> None:
-    """Refuse bytes that are no UTF-8; the system hands them over as lone surrogates."""
+    """Refuse bytes that are not UTF-8; Python reads them as lone surrogates."""
     try:
         raw.encode()
     except UnicodeEncodeError:
@@ -235,9 +235,9 @@ def _document(path: Path, place: str) -> dict[str, object]:
     try:
         content = read_file(path, _FILE_MAX_BYTES)
     except (OSError, ValueError) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or "it is no path"
+        reason = (isinstance(error, OSError) and error.strerror) or "it is not a path"
         if isinstance(error, FileNotFoundError) and path.is_symlink():
-            reason = "it is a link that leads nowhere"
+            reason = "it is a broken link"
         raise ConfigError(
             f"{place} cannot be read ({reason}).", "Give the path of a TOML file."
         ) from None
@@ -248,7 +248,7 @@ def _document(path: Path, place: str) -> dict[str, object]:
     except UnicodeDecodeError:
         raise ConfigError(f"{place} is not valid TOML (it is not UTF-8).", form) from None
     except ValueError as error:
-        # Of the parser's text the place alone: the rest may quote what stands there.
+        # Only the position: the rest of the parser's text may quote the file.
         found = _POSITION.search(str(error))
         where = found[1] if found else "no position"
         raise ConfigError(f"{place} is not valid TOML ({where}).", form) from None
@@ -257,11 +257,11 @@ def _document(path: Path, place: str) -> dict[str, object]:
 
 
 def _outside(key: str, place: str) -> ConfigError:
-    """Of a key at the top of the file; its value may be a secret."""
+    """The error for a key outside any section; its value may be a secret."""
     owners = [name for name in Settings.model_fields if key in _fields(name)]
     below = " or ".join(f"[{name}]" for name in owners)
     return ConfigError(
-        f"{place}: {_named(key)} stands outside a section (value not shown).",
+        f"{place}: {_named(key)} is outside any section (value not shown).",
         f"Put it below {below}."
         if owners
         else f"Sections are: {', '.join(f'[{name}]' for name in Settings.model_fields)}.",
@@ -274,7 +274,7 @@ def _fields(section: str) -> Mapping[str, object]:
 
 
 def _named(name: str) -> str:
-    """A name for a message, which may be a secret in the wrong place."""
+    """A name for a message; hidden if it may be a misplaced secret."""
     return repr(name) if _PLAIN_NAME.fullmatch(name) else "(name not shown)"
 
 
@@ -303,13 +303,13 @@ def _require_known(where: tuple[str, str], place: str) -> None:
 
 
 def _validate(values: Mapping[tuple[str, str], _Value], *, strict: bool = False) -> Settings:
-    """Settings from raw values. Strict: of the very type, as TOML has types; else from text."""
+    """Settings from raw values. If strict, each has the right type (TOML); else it may be text."""
     tree: dict[str, dict[str, object]] = {}
     for (section, key), value in values.items():
         tree.setdefault(section, {})[key] = value.raw
     try:
-        # JSON mode is strict about types and still reads a secret from a string. TOML's dates
-        # have no JSON form; an empty object stands for them, which no setting accepts.
+        # JSON mode is strict about types and still reads a secret from a string. JSON has no
+        # dates, so a TOML date becomes an empty object, which no setting accepts.
         return Settings.model_validate_json(json.dumps(tree, default=lambda _: {}), strict=strict)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
@@ -345,18 +345,18 @@ _PLAIN_WORDS: Mapping[str, str] = {
 
 
 def _nested_error(place: str, loc: Sequence[int | str], message: str) -> ConfigError:
-    """What is wrong inside a table of the policy; the value itself may be long."""
+    """The error for a value inside a table of the policy. It leaves out the value."""
     for technical, plain in _PLAIN_WORDS.items():
         message = message.replace(technical, plain)
     where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)
     return ConfigError(
         f"{place}: {where.removeprefix('.')} is not accepted: {message[:1].lower()}{message[1:]}.",
-        "docs/policy.md has the form of rules, types and policies of single VPSs.",
+        "docs/policy.md describes rules, types and policies for single VPSs.",
     )
 
 
 def _key_fault(value: _Value | None) -> str:
-    """The sentence on what was given as the key and is none; empty where it may be one."""
+    """Why the given text is certainly not a key, as a sentence; empty if it may be one."""
     fault = key_fault(value.raw) if value and isinstance(value.raw, str) else ""
     return f"{value.place} holds no HostUp API key: {fault}." if value and fault else ""
 
@@ -375,7 +375,7 @@ def _with_key_file(settings: Settings, values: Mapping[tuple[str, str], _Value])
     try:
         content = read_secret_file(path, _KEY_MAX_BYTES)
     except (OSError, ValueError) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or "it is no path"
+        reason = (isinstance(error, OSError) and error.strerror) or "it is not a path"
         raise ConfigError(
             f"{place} cannot be read ({reason}).", "Give the path of a file with the key."
         ) from None

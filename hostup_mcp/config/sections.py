@@ -43,19 +43,19 @@ class Section(BaseModel):
 def plain_key(key: SecretStr) -> SecretStr:
     """The secret without blanks around it. Raises `ValueError` if it is not plain ASCII."""
     text = key.get_secret_value().strip()
-    # Anything else cannot stand in a header, and the HTTP library would quote it in an error.
+    # A header accepts nothing else, and the HTTP library's error would quote the secret.
     if not text or not all("!" <= character <= "~" for character in text):
         raise ValueError("not a key")
     return SecretStr(text)
 
 
 def holds_variable(text: str) -> bool:
-    """Whether a text has a variable in it that whoever set it meant to be filled in."""
+    """Whether a text holds a variable, such as `${HOME}`, that was not filled in."""
     return _VARIABLE.search(text.strip()) is not None
 
 
 def user_path(text: str) -> str:
-    """The path with `~` resolved. Raises `ValueError` if it is none."""
+    """The path with `~` resolved. Raises `ValueError` if the text is not a path."""
     if "\0" in text or not text.strip() or (holds_variable(text) and not Path(text).exists()):
         raise ValueError("not a path")
     try:
@@ -65,17 +65,18 @@ def user_path(text: str) -> str:
 
 
 def shown_path(text: str) -> str:
-    """A path for a message; not where a secret seems to stand in its place."""
+    """A path for a message; hidden if it may be a misplaced secret."""
     return text if _LOOKS_LIKE_PATH.match(text) or os.path.lexists(text) else HIDDEN
 
 
 def read_file(path: Path, most: int) -> bytes:
-    """The content of a file, at most one byte more than `most`. Nothing else is opened.
+    """The content of a regular file, at most `most` + 1 bytes of it.
 
-    To open a pipe waits for whoever writes to it, and to open a device may act.
+    Nothing but a regular file is opened: opening a pipe may block, and opening a device may have
+    effects.
 
     Raises:
-        OSError: it is no file, or cannot be read; `strerror` says why.
+        OSError: it is not a file, or cannot be read; `strerror` says why.
     """
     require_file(path)
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
@@ -123,7 +124,7 @@ def _read_pipe(descriptor: int, most: int) -> bytes:
 
 
 def require_file(path: Path) -> None:
-    """Raise `OSError` if a path is not that of a file, without opening what is there."""
+    """Raise `OSError` if a path does not name a regular file. Nothing is opened."""
     _require_regular(path.stat())
 
 
@@ -134,10 +135,10 @@ def _require_regular(found: os.stat_result) -> None:
 
 
 def is_absent(path: Path) -> bool:
-    """Whether certainly nothing stands at a path, not even what cannot be reached or read.
+    """Whether a path certainly does not exist; False if it cannot be reached or read.
 
-    A link that leads nowhere is something: what it was to lead to may be on a disk that is not
-    mounted. So it is in the place of a folder on the way.
+    A broken link counts as something, because its target may be on a disk that is not mounted. That
+    also holds for a broken link in the place of a parent folder.
     """
     at = path
     while True:
@@ -148,7 +149,7 @@ def is_absent(path: Path) -> bool:
                 return True
             at = at.parent
         except (OSError, ValueError):
-            return False  # what stands there cannot be told
+            return False  # unknown: it cannot be reached or read
         else:
             break
     try:

@@ -41,21 +41,21 @@ class HostUpSettings(Section):
 
     @property
     def key_fault(self) -> str:
-        """Why what was given as the key is none, as a sentence; empty where that is not the case.
+        """Why the text given as the key is not one, as a sentence; empty if nothing is wrong.
 
-        `api_key` is None then.
+        If it is not empty, `api_key` is None.
         """
         return self._key_fault
 
     def without_key(self, fault: str) -> HostUpSettings:
-        """The same without a key; `fault` says why."""
+        """These settings without a key; `fault` says why."""
         other = self.model_copy(update={"api_key": None})
         other._key_fault = fault
         return other
 
 
 class ExecutionSettings(Section):
-    """How a command's result is waited for."""
+    """How commands are started and polled, and how many may be unfinished."""
 
     poll_first_seconds: Annotated[
         float, Field(ge=0, le=10, description="a number of seconds from 0 to 10")
@@ -87,7 +87,7 @@ class ExecutionSettings(Section):
 
 
 class OutputSettings(Section):
-    """How much of a command's output is shown, and in what state it is kept."""
+    """How much of a command's output is shown, and whether the raw output is kept too."""
 
     window_bytes: Annotated[
         int, Field(ge=1024, le=65_536, description="a whole number from 1024 to 65536")
@@ -109,7 +109,7 @@ class ServerSettings(Section):
 
 
 class StateSettings(Section):
-    """Where the journal is kept, and how much of it."""
+    """Where the journal is, and how much it keeps."""
 
     dir: PathText | None = Field(default=None, description="the path of a folder")
     keep_days: Annotated[
@@ -126,7 +126,7 @@ class StateSettings(Section):
 
 
 class Settings(Section):
-    """Everything that can be set. Made by `load`, which resolves `hostup.api_key_file`."""
+    """All settings. `load` builds them, and reads the key from `hostup.api_key_file`."""
 
     hostup: HostUpSettings = HostUpSettings()
     execution: ExecutionSettings = ExecutionSettings()

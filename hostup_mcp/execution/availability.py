@@ -1,4 +1,4 @@
-"""Whether a VPS takes commands, and if not, why."""
+"""Whether a VPS accepts commands, and if not, why."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NOT_SERVED: Final = frozenset({"suspended", "terminated", "cancelled", "expired
 _BY_POWER: Final = {
     "stopped": ("vps_off", "The VPS is off.", "Start the VPS, then try again."),
     "stopping": ("vps_off", "The VPS is shutting down.", "Start the VPS, then try again."),
-    "paused": ("vps_off", "The VPS is paused.", "Have it resumed, then try again."),
+    "paused": ("vps_off", "The VPS is paused.", "Resume the VPS, then try again."),
     "starting": ("vps_starting", "The VPS is starting.", "Try again in a minute."),
     "provisioning": ("vps_starting", "The VPS is being set up.", "Try again in a few minutes."),
     "error": ("vps_failed", "HostUp reports the VPS as failed.", "Ask HostUp's support."),
@@ -106,7 +106,7 @@ def _explain(probe: AgentAvailability, status: VpsStatus, service_status: str) -
     if service_status in _NOT_SERVED:
         fault = Fault(
             "vps_suspended",
-            f"The VPS is not in service: HostUp has it as {service_status}.",
+            f"The VPS is not in service: HostUp gives its status as {service_status}.",
             "The owner should look at the order and its payment at HostUp.",
         )
     elif power in _BY_POWER:
@@ -116,7 +116,7 @@ def _explain(probe: AgentAvailability, status: VpsStatus, service_status: str) -
     if fault is None:
         fault = Fault(
             "vps_unavailable",
-            "The VPS takes no commands now.",
+            "The VPS accepts no commands now.",
             "Start the VPS, or install and start qemu-guest-agent in it, then try again.",
         )
     said = f" HostUp says: {reason}." if reason else ""

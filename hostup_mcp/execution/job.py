@@ -53,16 +53,16 @@ class Job:
         return self.abandoned and self.waiting == 0
 
     def describe(self) -> str:
-        """What it is doing now, for progress: the state, the polls, and the handle."""
+        """What it is doing now, for progress: the state, the number of polls, and the exec_id."""
         if not self.is_confirmed:
             return f"asking HostUp for pid {self.pid}"
         match self.execution.state:
             case Intended():
-                doing = "asking whether the VPS takes commands"
+                doing = "asking whether the VPS accepts commands"
             case Sent():
                 doing = "starting"
             case Running(pid=pid):
-                doing = f"running as pid {pid}, asked {self.polls} times"
+                doing = f"running as pid {pid}, polled {self.polls} times"
             case _:
                 doing = "finished"
         return f"{doing}; exec_id {self.execution.exec_id}"

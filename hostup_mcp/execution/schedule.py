@@ -104,4 +104,4 @@ class Schedule:
         seconds = max(1, round(min(wanted, bound, _PAUSE_LIMIT_SECONDS)))
         if seconds <= elapsed:
             return seconds, f"most commands that ran for {elapsed:.0f} s run for {seconds} s more"
-        return seconds, f"a call waits for {waited:.0f} s here, so asking seldom saves calls"
+        return seconds, f"a call waits only {waited:.0f} s here; a longer pause saves calls"

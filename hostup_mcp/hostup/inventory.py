@@ -19,14 +19,14 @@ _WINDOWS = re.compile(r"windows|microsoft|\bms-?win|\bwin(nt|\d|$|[ _-])", re.IG
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """One VPS, as HostUp described it last.
+    """One VPS, as HostUp last described it.
 
     Attributes:
-        name: its display name, where HostUp gave one.
-        service_status: HostUp's word for the service, such as `active`; empty where it gave none.
-        is_windows: whether its operating system is known to be Windows. What `family` HostUp
-            writes for it is not documented, so its usual names are looked for in family, variant
-            and display name. A system that HostUp does not name counts as none.
+        name: its display name, if HostUp gave one.
+        service_status: HostUp's word for the service, such as `active`; empty if it gave none.
+        is_windows: whether its operating system is known to be Windows. HostUp does not document
+            the `family` of Windows, so its usual names are searched in family, variant and display
+            name. A system that HostUp does not name does not count as Windows.
     """
 
     name: str | None
@@ -35,14 +35,14 @@ class Machine:
 
 
 class Inventory:
-    """Descriptions of VPSs, kept for five minutes; a list of them fills it."""
+    """Descriptions of VPSs, kept for five minutes. Listing VPSs fills it too."""
 
     def __init__(self, client: HostUpClient, clock: Callable[[], float] = time.monotonic) -> None:
         """An empty inventory.
 
         Args:
-            client: who is asked for a VPS that is not known.
-            clock: seconds from any fixed moment.
+            client: HostUp's API, for a VPS that is not known.
+            clock: monotonic time in seconds.
         """
         self._client = client
         self._clock = clock
@@ -50,7 +50,7 @@ class Inventory:
         self._asking = OneByOne()
 
     def note(self, vps: Vps) -> None:
-        """Keep what HostUp just said of a VPS."""
+        """Keep a description that HostUp just gave."""
         now = self._clock()
         self._known = {
             vps_id: entry
@@ -60,10 +60,10 @@ class Inventory:
         self._known[vps.id] = (now, _machine(vps))
 
     async def get(self, vps_id: str) -> Machine:
-        """The VPS with this id; HostUp is asked if that was not said lately.
+        """The VPS with this id, from the inventory or from HostUp.
 
         Raises:
-            HostUpError: it cannot be found out, or HostUp describes another VPS in its place.
+            HostUpError: HostUp does not describe this VPS, or describes another one instead.
         """
         async with self._asking.turn(vps_id):
             known = self._known.get(vps_id)
@@ -74,10 +74,10 @@ class Inventory:
     async def _ask(self, vps_id: str) -> Machine:
         vps = await self._client.get_vps(vps_id)
         if vps.id != vps_id:
-            # The policy may know it by the other id.
+            # The policy may have rules for the other id.
             raise NotFound(
                 "HostUp knows this VPS by another id.",
-                "Take vps_id from list_vps, exactly as it stands there.",
+                "Copy vps_id exactly from list_vps.",
                 status=200,
             )
         self.note(vps)
@@ -86,6 +86,6 @@ class Inventory:
 
 def _machine(vps: Vps) -> Machine:
     system = vps.operating_system
-    told = (system.family, system.variant, system.display_name) if system else ()
-    is_windows = any(_WINDOWS.search(text or "") for text in told)
+    names = (system.family, system.variant, system.display_name) if system else ()
+    is_windows = any(_WINDOWS.search(name or "") for name in names)
     return Machine(vps.name, is_windows, vps.service_status or "")

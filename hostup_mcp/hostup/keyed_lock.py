@@ -9,7 +9,7 @@ import anyio
 
 
 class OneByOne:
-    """A lock for each name, kept for as long as somebody holds it or waits for it."""
+    """A lock for each name, kept while a task holds it or waits for it."""
 
     def __init__(self) -> None:
         self._locks: dict[str, anyio.Lock] = {}
@@ -22,6 +22,6 @@ class OneByOne:
             async with lock:
                 yield
         finally:
-            # With others waiting it is theirs already.
+            # If others wait, one of them holds the lock already.
             if not lock.locked():
                 self._locks.pop(name, None)

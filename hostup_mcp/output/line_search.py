@@ -16,23 +16,23 @@ if TYPE_CHECKING:
 
 CONTEXT_MAX: Final = 100
 _PATTERN_MAX: Final = 1000
-# A longer line is shown around what matched in it.
+# Of a longer line, only a part around the match is shown.
 _LINE_MAX: Final = 1024
 _LINE_BEFORE: Final = 256
 _CUT: Final = "[…]"
-# Room for a line's number and some of its match.
+# Enough bytes for a line's number and a part of its match.
 _ROOM_MIN: Final = 64
 
-# RE2 is linear in the text and also in the compiled pattern, of which repetition can make much.
-# At worst, without room for its state machine, it was measured to take 6 ns for each instruction
-# and byte. What it does at once takes half a second then; between, the clock is looked at.
+# RE2's time is linear in the text and in the compiled pattern, which repetition can make large. At
+# worst, without memory for its state machine, it took 6 ns for each instruction and byte. So one
+# step takes at most half a second, and between steps the search checks its time limit.
 _COMPILE_MEMORY: Final = 1 << 20
 _SEARCH_MEMORY: Final = 8 << 20
 _PROGRAM_MAX: Final = 10_000
 _STEP_WORK: Final = 60_000_000
 _SECONDS_MAX: Final = 0.7  # of this thread's processor time
 
-# What a pattern is made of, as far as it matters here: literals, escapes, classes, flags.
+# The parts of a pattern that matter here: literals, escapes, classes, flags.
 _PIECE: Final = re.compile(
     r"\\Q.*?(?:\\E|\Z)|\\.|\[\^?\]?(?:\[:\^?\w+:\]|\\.|[^\]\\])*\]|\(\?[A-Za-z]*-[A-Za-z]*",
     re.DOTALL,
@@ -45,7 +45,7 @@ class LinePatternError(ValueError):
 
 
 class _TimeUp(Exception):
-    """The search has taken as long as it may; what was found so far counts."""
+    """The search has reached its time limit; what it found so far counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +53,18 @@ class Matches:
     """The lines that match, and how many there are.
 
     Attributes:
-        text: the lines as `grep -n` shows them, `12:` before a match, `11-` before context and
-            `--` between groups; a long line is cut around its match.
+        text: the lines in the form of `grep -n`: `12:` before a match, `11-` before context and
+            `--` between groups. A long line is cut around its match.
         matching_lines: how many lines match, from the offset on.
-        counted_all: whether these are all; if not, time was up while more were counted than
-            there was room for.
-        shown_lines: how many of these are in `text`; the others had no room.
+        counted_all: whether all matching lines were counted; if not, time ran out after `text` was
+            full.
+        shown_lines: how many of the matching lines are in `text`.
         total_bytes: the size of the whole text.
-        total_lines: its lines.
-        next_offset: where the first matching line stands that had no room, or None.
-        longest_match: None, or there are lines so long that they were searched in pieces, and
-            in these a match of more bytes than this may be missed.
+        total_lines: the number of lines of the whole text.
+        next_offset: the byte at which the first matching line begins that is not in `text`; None if
+            all are.
+        longest_match: None, unless some lines are so long that they were searched in pieces; then
+            a match in these that is longer than so many bytes may be missed.
     """
 
     text: str
@@ -88,18 +89,19 @@ class _Line:
 def grep(text: str, pattern: str, context_lines: int, max_bytes: int, offset: int = 0) -> Matches:
     """The lines that match a pattern, each with the lines around it.
 
-    The first match is always shown, if need be cut or with less context: who follows
-    `next_offset` gets on.
+    The first match is always shown, if necessary cut or with less context, so that a caller who
+    follows `next_offset` always makes progress.
 
     Args:
         text: any text.
-        pattern: RE2, for one line at a time; `(?i)` in front ignores case.
+        pattern: an RE2 pattern that is matched line by line; `(?i)` at its start ignores case.
         context_lines: how many lines before and after each match, at most 100.
-        max_bytes: how much is shown; less than 64 are taken for 64.
-        offset: the search begins with the line that this byte stands in.
+        max_bytes: how many bytes are shown, at least 64.
+        offset: the search begins with the line that contains this byte.
 
     Raises:
-        LinePatternError: RE2 does not accept the pattern, or it would take or took too long.
+        LinePatternError: RE2 does not accept the pattern, or the search would take or took too
+        long.
     """
     data = encoded(text)
     search = _Search(data, _compiled(pattern), offset)
@@ -133,12 +135,12 @@ def grep(text: str, pattern: str, context_lines: int, max_bytes: int, offset: in
 def _compiled(pattern: str) -> Pattern:
     if len(pattern) > _PATTERN_MAX:
         raise LinePatternError(f"The pattern is longer than {_PATTERN_MAX} characters.")
-    import re2  # noqa: PLC0415 - the class above is needed at every start, RE2 is not
+    import re2  # noqa: PLC0415 - other modules need the class above, and not RE2
 
-    # It would keep the last 128 patterns, each with its memory.
+    # Otherwise it keeps the last 128 patterns, each with its memory.
     re2.purge()
     try:
-        # With little memory first, so that what is far too large is refused at once.
+        # First with little memory, so that a far too large pattern is refused at once.
         re2.compile(pattern, _options(_COMPILE_MEMORY))
         compiled = re2.compile(f"(?m){_for_lines(pattern)}", _options(_SEARCH_MEMORY))
     except re2.error as error:
@@ -147,14 +149,14 @@ def _compiled(pattern: str) -> Pattern:
         if "too large" in reason:
             raise _too_large() from None
     except UnicodeEncodeError:
-        reason = "it holds half a character"
+        reason = "it contains half a character"
     else:
         if compiled.programsize > _PROGRAM_MAX:
             raise _too_large()
         return compiled
     raise LinePatternError(
-        f"RE2 does not accept this pattern ({reason}); to search for a text as it is, put a "
-        "backslash before each punctuation character in it."
+        f"RE2 does not accept this pattern ({reason}). To search for a plain text, put a backslash "
+        "before each punctuation character in it."
     ) from None
 
 
@@ -171,16 +173,16 @@ def _options(memory: int) -> Options:
 
 def _too_large() -> LinePatternError:
     return LinePatternError(
-        "The pattern is too large once its repetitions are written out, and would take too long; "
-        "repeat less, or shorter things."
+        "The pattern is too large once its repetitions are written out, and would take too long. "
+        "Use fewer repetitions, or repeat shorter parts."
     )
 
 
 def _for_lines(pattern: str) -> str:
-    r"""The pattern with the ends of a line for those of the text, `\A` and `\z`.
+    r"""The pattern with `^` and `$` in place of `\A` and `\z`, since each line is a text here.
 
     Raises:
-        LinePatternError: it asks for what reaches over line ends.
+        LinePatternError: the pattern needs more than one line, or single bytes.
     """
 
     def piece(found: re.Match[str]) -> str:
@@ -188,7 +190,7 @@ def _for_lines(pattern: str) -> str:
         if text == r"\C":
             raise LinePatternError(r"\C, a single byte, cannot be searched for; use a dot.")
         if text.startswith("(?") and "m" in text.partition("-")[2]:
-            raise LinePatternError("Lines are searched one at a time; leave the flag -m out.")
+            raise LinePatternError("Lines are searched one at a time; leave out the flag -m.")
         return _ALSO_LINE_ENDS.get(text, text)
 
     return _PIECE.sub(piece, pattern)
@@ -207,7 +209,7 @@ class _Search:
         self._step = max(1, _STEP_WORK // pattern.programsize)
 
     def lines(self) -> Iterator[_Line]:
-        """The lines in their order.
+        """The matching lines, in order.
 
         Raises:
             _TimeUp: there may be more.
@@ -234,7 +236,7 @@ class _Search:
             at = end + 1
 
     def _next_step(self, at: int) -> tuple[int, int]:
-        """Where the step ends that begins at `at`, and where the one after it begins."""
+        """The end of the step that begins at `at`, and the start of the step after it."""
         data, step = self._data, self._step
         last = len(data) - data.endswith(b"\n")
         if at + step >= last:
@@ -242,14 +244,14 @@ class _Search:
         line_end = data.rfind(b"\n", at, at + step + 1)
         if line_end >= 0:
             return line_end, line_end + 1
-        # A longer line. A step sees what is around it, so `^`, `$` and `\b` mean what they do in
-        # the whole line; what matches across its end, the next one finds.
+        # The line is longer than a step. RE2 sees the text around a step, so `^`, `$` and `\b` mean
+        # the same as in the whole line. The next step overlaps, and finds a match across the end.
         self.longest_match = step // 2
         return at + step, at + (step + 1) // 2
 
 
 class _View:
-    """What is shown of the lines: it grows until it is full, and then only tells so."""
+    """Collects the lines to show until they take all the room; then notes the first left out."""
 
     def __init__(self, data: bytes, context: int, room: int) -> None:
         self.shown: list[str] = []
@@ -261,13 +263,13 @@ class _View:
         self._last: _Line | None = None
 
     def add(self, line: _Line) -> None:
-        """Take in the next matching line, with the context before it."""
+        """Add the next matching line, with the context before it."""
         if self.left_out is not None:
             return
         wanted = deque(self._before(line))
         if self._last is not None:
             after = self._after(self._last, line.start)
-            # A gap is shown between groups that do not touch.
+            # `--` is shown between groups that do not touch.
             first = wanted[0].start if wanted else line.start
             touches = (after[-1] if after else self._last).end + 1 >= first
             if not all(self._put(_shown(self._data, each)) for each in after):
@@ -283,14 +285,14 @@ class _View:
         self._last = line
 
     def finish(self) -> None:
-        """Show the context after the last match, as far as there is room."""
+        """Add the context after the last match, as far as there is room."""
         if self._last is not None and self.left_out is None:
             for line in self._after(self._last, len(self._data)):
                 if not self._put(_shown(self._data, line)):
                     break
 
     def _put_match(self, line: _Line, before: deque[_Line], *, gap: bool) -> bool:
-        """Show a match with the context before it; the first with what there is room for."""
+        """Add a match and the context before it; the first match is cut to fit, if need be."""
         first = self._last is None
         match = _shown(self._data, line)
         if first and len(match.encode()) > self._room:

@@ -1,11 +1,12 @@
 """Knows how long MCP clients wait for a tool call, by the name they give in `clientInfo`.
 
-A client that gives up tells its model that the call failed, often to try again; the command on the
-VPS goes on all the same. So a call answers before that, with the result or with the handle.
+A client that times out tells its model that the call failed, and the model often tries again, while
+the command on the VPS still runs. So a call answers before the client's timeout, with the result or
+with the exec_id.
 
-The figures are each client's defaults: users can change most of them, and clients change theirs.
-Where public reports differ, the shortest counts. No row is a promise: a client that is not here,
-and any that gives no name of its own, is taken to wait for as long as the most impatient one.
+The figures are defaults. Users can change most of them, and a new version of a client may have
+others. Where public reports differ, the table has the shortest. A client that is not in the table,
+or gives no name of its own, gets the shortest timeout that was measured.
 """
 
 from __future__ import annotations
@@ -14,19 +15,19 @@ from dataclasses import dataclass
 from typing import Final
 
 UNKNOWN_SECONDS: Final = 5.0
-"""What openai-agents, google-adk and autogen-ext allow, measured with their defaults."""
+"""For a client not in the table: the measured default of openai-agents, google-adk, autogen-ext."""
 
-# A quarter of the limit is for the start, the last request and the answer on its way.
+# A quarter of the timeout is left for the start, the last request and sending the answer.
 _SHARE: Final = 0.75
 _LEAST_ROOM_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """What is known of a client.
+    """One row: a client and its timeout.
 
     Attributes:
-        pattern: its name in `clientInfo`, letter case ignored; `*` at the end stands for any rest.
+        pattern: its name in `clientInfo`. Case does not matter; a final `*` matches any ending.
         seconds: how long it waits for a tool call.
         source: where the name and the figure come from.
     """
@@ -36,13 +37,13 @@ class Client:
     source: str
 
     def matches(self, name: str) -> bool:
-        """Whether a client of this name, in lower case, is meant."""
+        """Whether this row is for a client of this name (in lower case)."""
         pattern = self.pattern.lower()
         return name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern
 
 
 _LISTED = "name: github apify/mcp-client-capabilities"
-_SDK = "limit: the TypeScript SDK's default, measured with SDK v1, taken for what is built on it"
+_SDK = "limit: the TypeScript SDK's default, measured with SDK v1, assumed for clients built on it"
 
 CLIENTS: Final = (
     # ------------------------------------------------ frameworks in Python
@@ -85,24 +86,24 @@ CLIENTS: Final = (
         "openai-mcp*",
         60,
         "name: ChatGPT, in messages quoted by public servers and their tests; limit: not found, "
-        "taken to be that of other hosts",
+        "assumed to be that of other hosts",
     ),
-    Client("ChatGPT", 60, f"{_LISTED}; limit: not found, taken to be that of other hosts"),
+    Client("ChatGPT", 60, f"{_LISTED}; limit: not found, assumed to be that of other hosts"),
     # ------------------------------------------------ Google
     Client(
         "gemini-cli-mcp-client*",
         600,
         "name and limit: gemini-cli packages/core/src/tools/mcp-client.ts (10 minutes)",
     ),
-    Client("antigravity-client", 60, f"{_LISTED}; limit: not found, taken to be that of hosts"),
+    Client("antigravity-client", 60, f"{_LISTED}; limit: not found, assumed to be that of hosts"),
     # ------------------------------------------------ editors
     Client(
         "Visual Studio Code*",
         600,
         "name: the product's long name, microsoft/vscode mcpServerRequestHandler.ts; limit: none "
-        "in that file, so 10 minutes are taken",
+        "in that file, so 10 minutes are assumed",
     ),
-    Client("Visual-Studio-Code*", 60, f"{_LISTED}; limit: another build, taken to be 60 s"),
+    Client("Visual-Studio-Code*", 60, f"{_LISTED}; limit: another build, assumed to be 60 s"),
     Client(
         "cursor-vscode*",
         60,
@@ -156,11 +157,13 @@ CLIENTS: Final = (
 
 
 def limit_seconds(name: str | None, override: float | None = None) -> float:
-    """How long a client waits for a tool call; of the patterns of its name the longest decides.
+    """How long a client waits for a tool call, in seconds.
+
+    If several rows match the name, the one with the longest pattern decides.
 
     Args:
         name: the client's name in `clientInfo`, if it gave one.
-        override: the limit that the operator knows to hold, whatever the client.
+        override: the timeout that the operator has set for every client.
     """
     if override is not None:
         return override
@@ -172,12 +175,12 @@ def limit_seconds(name: str | None, override: float | None = None) -> float:
 
 
 def budget_seconds(name: str | None, wait_seconds: float, override: float | None) -> float:
-    """For how long a call may wait: as asked, but less than the client's limit.
+    """How long a call may wait, in seconds: `wait_seconds`, but less than the client's timeout.
 
     Args:
         name: the client's name in `clientInfo`, if it gave one.
-        wait_seconds: what the caller asked for.
-        override: the limit that the operator knows to hold, whatever the client.
+        wait_seconds: how long the caller wants to wait.
+        override: the timeout that the operator has set for every client.
     """
     limit = limit_seconds(name, override)
     fits = min(limit * _SHARE, limit - _LEAST_ROOM_SECONDS)

@@ -11,7 +11,7 @@ import anyio
 INTERVAL_SECONDS: Final = 1.0
 
 Send = Callable[[float, None, str], Awaitable[None]]
-"""Sends one notification: progress, total, message. Does nothing if nobody asked."""
+"""Sends one notification: progress, total, message. Does nothing if the client wants none."""
 
 
 @asynccontextmanager
@@ -21,8 +21,8 @@ async def reporting(send: Send, describe: Callable[[], str]) -> AsyncGenerator[N
     The progress value is the elapsed time in seconds: it grows, and it has no known total.
 
     Args:
-        send: how a notification is sent.
-        describe: what is going on now.
+        send: sends a notification.
+        describe: returns what the call is doing now.
     """
     failure: Exception | None = None
     async with anyio.create_task_group() as tasks:

@@ -1,7 +1,7 @@
-"""The MCP server: what a client sees of the tools, of the policy and of tasks.
+"""The MCP server: its tools, its policy resource and its tasks.
 
-Built on the SDK's low-level `Server`: it leaves argument errors, unknown tools, capabilities and
-result texts to us (docs/decisions/005-low-level-server.md says why).
+It uses the SDK's low-level `Server`, so that this project writes its own argument errors,
+capabilities and result texts (docs/decisions/005-low-level-server.md says why).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _POLICY: Final = types.Resource(
 
 
 def build(service: ToolService, policies: Policies) -> Server[Any]:
-    """The server with its three tools and the policy, for every transport and both eras."""
+    """The server with its three tools and the policy, for every transport and protocol version."""
     tools = list(service.tools)
 
     async def list_tools(
@@ -82,17 +82,17 @@ def build(service: ToolService, policies: Policies) -> Server[Any]:
             "server/discover": hint,
             "resources/list": hint,
             "resources/templates/list": hint,
-            # A restart with another policy is soon seen.
+            # Short, so that clients soon see the new policy after a restart.
             "resources/read": CacheHint(ttl_ms=_POLICY_TTL_MS, scope="public"),
         },
-        # No argument is mirrored into a header, so no call has to look for one in tools/list.
+        # No argument is mirrored into a header, so no call needs to look it up in tools/list.
         get_tool_input_schema=lambda _name: None,
         on_list_tools=list_tools,
         on_list_resources=_list_resources,
         on_list_resource_templates=_list_templates,
         on_read_resource=read_resource,
     )
-    # Not `on_call_tool`, whose type knows no extension's result.
+    # `on_call_tool` is typed for standard results only; a task is an extension's result.
     server.add_request_handler("tools/call", types.CallToolRequestParams, call_tool)
     tasks.serve(server, find_task, has_task, cancel_task)
     return server
@@ -112,17 +112,17 @@ async def _list_templates(
 
 
 def _caller(context: Context) -> Caller:
-    told = context.session.client_params
+    params = context.session.client_params
     return Caller(
         context.session.report_progress,
-        told.client_info.name if told else None,
+        params.client_info.name if params else None,
         _principal(context.request),
         takes_tasks=tasks.are_declared(context),
     )
 
 
 def _principal(request: object) -> str:
-    """Whose request it is, as the transport has found; only HTTP has requests."""
+    """The user that the HTTP transport authenticated; the local user on any other transport."""
     return request.user.display_name if isinstance(request, Request) else LOCAL
 
 

@@ -12,7 +12,7 @@ from typing import Final
 from hostup_mcp.output.clean import clean
 from hostup_mcp.output.redact import redact
 
-# Of each principal, so that one that is refused all the time does not hide another.
+# Per principal, so that one with many refusals does not hide another's.
 _BURST: Final = 20.0
 _PER_SECOND: Final = 0.5
 _LONGEST: Final = 500
@@ -29,14 +29,14 @@ class _Bucket:
 
 
 class RefusalLog:
-    """Notes refusals: who, where, why, and at level info the command without known secrets."""
+    """Logs refusals: principal, VPS, code, policy; at level info also the redacted command."""
 
     def __init__(self, secret: str = "", clock: Callable[[], float] = time.monotonic) -> None:
-        """Nothing was refused yet.
+        """Start with no refusals.
 
         Args:
-            secret: HostUp's key, which no line holds.
-            clock: seconds from any moment on.
+            secret: HostUp's key, which is removed from every line.
+            clock: monotonic time in seconds.
         """
         self._secret = secret
         self._clock = clock
@@ -45,11 +45,13 @@ class RefusalLog:
     def note(
         self, principal: str, vps_id: object, command: object, code: str, policy: str = ""
     ) -> None:
-        """Log one refusal; VPS and command are what the caller gave, whatever it is."""
+        """Log one refusal. VPS and command are the caller's raw arguments, of any type."""
         bucket = self._bucket(principal)
         if bucket.left < 1:
             if not bucket.unlogged:
-                _logger.warning("more refusals of principal %s are counted only", _text(principal))
+                _logger.warning(
+                    "principal %s: further refusals are counted, not logged", _text(principal)
+                )
             bucket.unlogged += 1
             return
         bucket.left -= 1
@@ -57,7 +59,7 @@ class RefusalLog:
         bucket.unlogged = 0
         shown = ""
         if _logger.isEnabledFor(logging.INFO):
-            # Secrets are looked for before anything is cut off or escaped.
+            # Redact first: cutting or escaping could hide part of a secret from the rules.
             text = redact(clean(_given(command)).text, self._secret).text
             shown = f" command={_text(text, _LONGEST)}"
         _logger.warning(
@@ -80,6 +82,6 @@ def _given(value: object) -> str:
 
 
 def _text(text: str, longest: int = _LONGEST_NAME) -> str:
-    """On one line of printable ASCII: quoted, with everything else escaped."""
+    """The text as one quoted line of printable ASCII; other characters are escaped."""
     cut = text if len(text) <= longest else text[:longest] + "…"
     return json.dumps(cut).replace("\x7f", "\\u007f")

@@ -1,7 +1,7 @@
 """What a tool call returns: a text to read and the same facts as structured content.
 
 Text content and structured content are each complete, since a host may show the model only one
-of them. An error is text only: several hosts hide the text where a structured part stands beside.
+of them. An error is text only: several hosts hide the text if there is structured content too.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from hostup_mcp.server.tools import ExecResult
 from hostup_mcp.server.views import View, show
 from hostup_mcp.suggestions.nearest import Advice
 
-# What comes from HostUp is bounded here, and cannot start a line of its own.
+# Texts from HostUp are cut to these lengths, and put on one line.
 _SENTENCE_MAX: Final = 1000
 _FACT_MAX: Final = 4096
 _NAME_MAX: Final = 255
 _SOON_SECONDS: Final = 2
 _HELD_UP_SECONDS: Final = 1.0
-"""Turns that come sooner are the usual pace."""
+"""A shorter wait for the rate limit is normal, so no note mentions it."""
 
 _UNANSWERED: Final = Fault(
     "hostup_unanswered",
@@ -40,14 +40,14 @@ _UNANSWERED: Final = Fault(
 )
 
 ErrorStatus = Literal["running", "refused", "not_started", "unknown", "lost"]
-"""What an error says of its command: under way; refused by the policy; certainly not run; may have
-run; ran, and its result is gone."""
+"""What happened to the command of an error: it still runs; the policy refused it; it did certainly
+not run; it may have run; it ran, and its result is lost."""
 
 
 def error(
     code: str, message: str, advice: str, **facts: str | int | tuple[str, ...] | None
 ) -> types.CallToolResult:
-    """An error result: code, what happened, what to do next, then one fact a line."""
+    """An error result: code, what happened, what to do next, then one fact per line."""
     lines = [f"{code}: {one_line(message, _SENTENCE_MAX)} {advice}"]
     for name, value in facts.items():
         if isinstance(value, tuple):
@@ -58,12 +58,12 @@ def error(
 
 
 def request_failed(fault: HostUpError | JournalError | Fault) -> types.CallToolResult:
-    """The error result for a request to HostUp, or to the journal, that failed."""
+    """The error result for a request to HostUp or to the journal that failed."""
     return error(fault.code, fault.message, fault.advice)
 
 
 def not_sent(fault: HostUpError | JournalError, vps_id: str, policy: str) -> types.CallToolResult:
-    """The error result for a command that failed before it was an execution."""
+    """The error result for a command that failed before its execution was recorded."""
     message = f"{fault.message} The command was not run."
     return error(
         fault.code, message, fault.advice, status="not_started", vps_id=vps_id, policy=policy
@@ -71,7 +71,7 @@ def not_sent(fault: HostUpError | JournalError, vps_id: str, policy: str) -> typ
 
 
 def refused(refusal: Refusal, advice: Advice, command: str) -> types.CallToolResult:
-    """The error result for a command that the policy does not let through."""
+    """The error result for a command that the policy refuses."""
     first, last = refusal.offset + 1, refusal.offset + refusal.length
     where = f"characters {first} to {last}" if last > first else f"character {first}"
     part = command[refusal.offset : refusal.offset + refusal.length]
@@ -91,8 +91,8 @@ def windows_refused(policy: str) -> types.CallToolResult:
     """The error result for a command to a Windows guest."""
     return error(
         "guest_unsupported",
-        "This VPS runs Windows, and which shell would read the command there is not known.",
-        "Nothing was sent. Work on a Linux VPS.",
+        "This VPS runs Windows. Which shell would read the command there is not known.",
+        "Nothing was sent. Use a Linux VPS.",
         status="refused",
         who_can_change_it="Nobody: no policy covers Windows guests.",
         policy=policy,
@@ -101,15 +101,15 @@ def windows_refused(policy: str) -> types.CallToolResult:
 
 @dataclass(frozen=True, slots=True)
 class AnswerContext:
-    """What an answer is made from, beside the execution.
+    """What an answer needs beside the execution.
 
     Attributes:
-        elapsed: seconds that the command ran, so far or until its end was seen.
-        again: while it runs, after how many seconds to ask again, and why.
-        view: what the caller wants to see of a result.
-        window_bytes: how much of each stream is shown by itself.
-        notes: sentences that come first.
-        held_up_seconds: for how long no request may go to HostUp.
+        elapsed: seconds that the command has run, or ran until its end was seen.
+        again: while it runs: seconds until the next poll, and the reason.
+        view: which part of the output the caller wants.
+        window_bytes: bytes of each stream that are shown by default.
+        notes: the first notes of the answer.
+        held_up_seconds: seconds until HostUp's rate limit allows the next request.
     """
 
     elapsed: float
@@ -121,12 +121,12 @@ class AnswerContext:
 
 
 def execution(job: Job, output: Output, context: AnswerContext) -> types.CallToolResult:
-    """The result of a command, finished or not, or the error that stands in its place.
+    """The result of a command, running or completed, or the error to return instead.
 
     Args:
         job: the command.
-        output: what it wrote, if it is over.
-        context: what else the answer is made from.
+        output: its output, if it has ended.
+        context: what else the answer needs.
 
     Raises:
         LinePatternError: the pattern of the view cannot be used.
@@ -148,20 +148,20 @@ def execution(job: Job, output: Output, context: AnswerContext) -> types.CallToo
 
 
 def not_read_yet(job: Job, context: AnswerContext) -> types.CallToolResult:
-    """The result of a command that has ended, while what it wrote is not ready to be shown."""
-    note = "the command has ended; its output is long, and not ready to be shown yet"
-    soon = replace(context, again=(_SOON_SECONDS, "its output is ready then"))
+    """The result of a command that has ended while its output is still being prepared."""
+    note = "the command has ended; its output is long and is still being prepared"
+    soon = replace(context, again=(_SOON_SECONDS, "the output should be ready then"))
     return _running(job.execution, replace(soon, notes=(*context.notes, note)))
 
 
 def unclear(record: Execution) -> types.CallToolResult:
-    """The error result for a command of which it is not known whether it ran before."""
+    """The error result for a duplicate of a command that may have run."""
     state = record.state
     when = state.sent_at if isinstance(state, Ended) and state.sent_at else record.created_at
     return error(
         "earlier_outcome_unknown",
-        f"The same command was sent to this VPS at {_time(when)}, and it is not known whether it "
-        "ran, so it was not sent again.",
+        f"The same command was sent to this VPS at {_time(when)}. It is not known whether it ran, "
+        "so it was not sent again.",
         CHECK_BEFORE_REPEAT,
         status="unknown",
         exec_id=record.exec_id,
@@ -172,34 +172,35 @@ def unclear(record: Execution) -> types.CallToolResult:
 
 
 def too_many(at_work: int) -> types.CallToolResult:
-    """The error result for an order beyond what one principal may have unfinished."""
+    """The error result for a principal that has too many unfinished commands."""
     return error(
         "too_many_commands",
-        f"{at_work} commands were started here and have not ended, so nothing was sent.",
-        "Wait for some of them with vps_exec_result; the operator sets execution.commands_at_once.",
+        f"You already have {at_work} unfinished commands, so this one was not sent.",
+        "Wait for some of them with vps_exec_result. The operator can raise the limit "
+        "(execution.commands_at_once).",
         status="not_started",
     )
 
 
 def key_conflict(record: Execution) -> types.CallToolResult:
-    """The error result for an idempotency key that another command has."""
+    """The error result for an idempotency key that was used for another command."""
     return error(
         "idempotency_key_taken",
-        "This idempotency_key belongs to another command on this VPS, so nothing was sent.",
-        "Give a new key for a new command.",
+        "This idempotency_key was used for another command on this VPS, so nothing was sent.",
+        "Use a new key for a new command.",
         exec_id=record.exec_id,
         command=record.command,
     )
 
 
 def repeat_note(claim: Claim, record: Execution) -> tuple[str, ...]:
-    """What a caller should know whose order was not run, since an earlier one stands for it."""
+    """The note for a duplicate: it was not run, and the answer is the earlier execution's."""
     if claim == "same_key":
         return (f"not run again: this idempotency_key was used at {_time(record.created_at)}",)
     if claim == "repeat":
         return (
             f"not run again: the same command was started at {_time(record.created_at)}, and its "
-            "result was not read before; to run it anew, give a new idempotency_key",
+            "result had not been read; to run it again, give a new idempotency_key",
         )
     return ()
 
@@ -221,7 +222,7 @@ def _completed(
         case (None, None):
             ended, how = "abnormal", "ended abnormally: no exit code and no signal is known"
         case (None, signal):
-            ended, how = "signal", f"no exit code: it was ended by signal: {signal}"
+            ended, how = "signal", f"no exit code: signal {signal} ended it"
         case (code, _):
             ended, how = "exit", f"exit code {code}: it reports a failure"
     result = ExecResult(
@@ -256,7 +257,7 @@ def _completed(
 def _dropped(state: Completed) -> tuple[str, ...]:
     if state.dropped_at is None:
         return ()
-    return (f"the output was dropped at {_time(state.dropped_at)}, to keep the journal small",)
+    return (f"the output was deleted at {_time(state.dropped_at)} to keep the journal small",)
 
 
 def _running(record: Execution, context: AnswerContext) -> types.CallToolResult:
@@ -264,9 +265,9 @@ def _running(record: Execution, context: AnswerContext) -> types.CallToolResult:
     notes = context.notes
     if context.held_up_seconds > _HELD_UP_SECONDS:
         held = ceil(context.held_up_seconds)
-        notes = (*notes, f"HostUp's rate limit lets nothing be asked or sent for {held} s more")
+        notes = (*notes, f"HostUp's rate limit blocks all requests for {held} s more")
         if held > seconds:
-            seconds, why = held, "HostUp's rate limit holds until then"
+            seconds, why = held, "HostUp's rate limit blocks requests until then"
     result = ExecResult(
         status="running",
         exec_id=record.exec_id,
@@ -286,11 +287,11 @@ def _running(record: Execution, context: AnswerContext) -> types.CallToolResult:
         elapsed_seconds=round(context.elapsed, 3),
         next_poll_seconds=seconds,
     )
-    started = "" if record.pid is not None else " (HostUp has not confirmed its start yet)"
+    started = "" if record.pid is not None else " (HostUp has not confirmed the start yet)"
     lines = [
-        f"running{started} after {result.elapsed_seconds} s; there is no exit code and no output "
-        "before the end. vps_exec_result with this exec_id waits for it; next_poll_seconds: "
-        f"{seconds} ({why})",
+        f"running{started} after {result.elapsed_seconds} s. Exit code and output arrive only when "
+        "the command has ended. To wait for it, call vps_exec_result with this exec_id; "
+        f"next_poll_seconds: {seconds} ({why})",
         *_identity(result),
         *(f"note: {note}" for note in notes),
     ]
@@ -316,9 +317,9 @@ def _ended(record: Execution, state: Ended, notes: tuple[str, ...]) -> types.Cal
 
 
 def held_up(job: Job, problem: Fault) -> types.CallToolResult:
-    """The error result where an error stands between a command and its result.
+    """The error result for a command whose result an error holds up.
 
-    How far the command had come says what it may have done.
+    Its status says how far the command got.
     """
     record = job.execution
     status: ErrorStatus = "running"
@@ -326,13 +327,13 @@ def held_up(job: Job, problem: Fault) -> types.CallToolResult:
     if not job.is_confirmed:
         status, message = "unknown", problem.message
     elif job.pid is not None:
-        message = f"The command was started, and its result cannot be read now. {problem.message}"
+        message = f"The command was started, but its result cannot be read now. {problem.message}"
         advice += " Then call vps_exec_result with this exec_id; do not run it again."
     elif isinstance(record.state, Sent):
         status, message = "unknown", f"The command may have run. {problem.message}"
-        advice += " Do not send it again before you have checked whether it ran."
+        advice += " Check whether it ran before you send it again."
     else:
-        message = f"{problem.message} The command was not run so far."
+        message = f"{problem.message} The command has not run yet."
     return error(
         problem.code,
         message,
@@ -367,7 +368,7 @@ def _time(seconds: float) -> str:
 def tool_result(
     text: str, structured: BaseModel | None, *, is_error: bool = False
 ) -> types.CallToolResult:
-    """A result of one text, and the same facts as structured content if it is no error."""
+    """A result with one text and, unless it is an error, the same facts as structured content."""
     return types.CallToolResult(
         content=[types.TextContent(type="text", text=encodable(text))],
         structured_content=None if structured is None else encodable_json(structured.model_dump()),

@@ -49,14 +49,14 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class CallLimits:
-    """What a call is kept to.
+    """Limits of a call.
 
     Attributes:
-        window_bytes: how much of each stream an answer shows by itself.
-        client_seconds: after how long clients give a call up, where the operator knows; None for
-            what is known of each client (`client_timeouts`).
-        commands_at_once: how many commands of one principal may be unfinished.
-        keep_seconds: for how long a result is kept, as a task's client is told; None for ever.
+        window_bytes: bytes of each stream that an answer shows by default.
+        client_seconds: the timeout of every client, if the operator set one; None to look up each
+            client's own (`client_timeouts`).
+        keep_seconds: how long a result is kept, as a task reports it; None for ever.
+        commands_at_once: how many unfinished commands one principal may have.
     """
 
     window_bytes: int = 16_384
@@ -70,10 +70,10 @@ class Caller:
     """Who makes a call.
 
     Attributes:
-        send: sends progress to it.
+        send: sends progress to the client.
         client_name: the name in its `clientInfo`; None if it gave none.
-        principal: on whose behalf: what one principal started, no other is told of.
-        takes_tasks: whether it takes a task for an answer, and asks for the result itself.
+        principal: whose call it is. A principal sees its own executions only.
+        takes_tasks: whether the client accepts a task as the answer, and polls it.
     """
 
     send: Send
@@ -82,13 +82,13 @@ class Caller:
     takes_tasks: bool = False
 
 
-_TELL_BY_SHARE: Final = 0.9
-"""By which share of the caller's limit the answer is made."""
-_TELL_SECONDS: Final = 0.5
-"""How long making the answer may take at least."""
+_ANSWER_BY_SHARE: Final = 0.9
+"""The share of the client's timeout after which the answer must be ready."""
+_ANSWER_LEAST_SECONDS: Final = 0.5
+"""The time that preparing an answer always gets, even if the share is used up."""
 
 Answer = types.CallToolResult | tasks.Task
-"""What a call comes to: its result, or a task for callers that take one."""
+"""The answer to a call: its result, or a task if the client accepts tasks."""
 
 
 class ArgumentError(Exception):
@@ -110,12 +110,12 @@ class ToolService:
         """The service.
 
         Args:
-            client: the API, for the list.
+            client: the HostUp API, for `list_vps`.
             runner: runs commands and finds results.
             policies: what may be run.
             limits: how much is shown, and how long a call may wait.
-            receipts: tells when an answer went out; None if every answer counts as told.
-            refusals: notes what is refused.
+            receipts: knows when an answer was sent; None to count every answer as delivered.
+            refusals: logs refused commands.
         """
         self._client = client
         self._runner = runner
@@ -136,7 +136,7 @@ class ToolService:
         return definitions()
 
     async def call(self, name: str, arguments: dict[str, Any], caller: Caller) -> Answer:
-        """Carry out one call. Every failure is a result, but for the one below.
+        """Carry out one call. Every failure is an error result, except an unknown tool.
 
         Raises:
             MCPError: -32602, there is no such tool.
@@ -159,8 +159,8 @@ class ToolService:
             _logger.exception("tool %s", name)
             return results.error(
                 "internal_error",
-                "hostup-mcp failed in a way it should not.",
-                "The operator finds the cause in the server's log.",
+                "hostup-mcp hit an unexpected internal error.",
+                "The operator can find the cause in the server's log.",
             )
 
     async def _list_vps(self, arguments: _Arguments, caller: Caller) -> types.CallToolResult:
@@ -196,7 +196,7 @@ class ToolService:
             return results.not_sent(fault, wanted.vps_id, permitted.command.policy)
         if claim == "unclear":
             return results.unclear(job.execution)
-        # What stands for an earlier execution is told as a result, which has room to say that.
+        # A duplicate gets a result, not a task: only a result has a note that says so.
         if claim == "new" and caller.takes_tasks:
             return await self._task(job)
         notes = results.repeat_note(claim, job.execution)
@@ -210,18 +210,18 @@ class ToolService:
     async def _permit(
         self, wanted: VpsExecArguments, caller: Caller
     ) -> Order | types.CallToolResult:
-        """The order that a call comes to, or the answer that it is refused with."""
+        """The order to run, or the error result if the call is refused."""
         vps_id, command = wanted.vps_id, wanted.command
         asked = caller.principal, vps_id, command
         policy = self._policies.by_id(vps_id)
-        # What is refused whatever the VPS is costs no request.
+        # If the id alone decides the policy, a refusal needs no request to HostUp.
         verdict = policy.judge(command) if policy else None
         if policy and isinstance(verdict, Refusal):
             self._refusals.note(*asked, verdict.code, verdict.policy)
             return _refused(policy, verdict, command)
         try:
-            patience = self._budget(caller, wanted.wait_seconds + START_SECONDS)
-            machine = await self._look_up(vps_id, patience)
+            seconds = self._budget(caller, wanted.wait_seconds + START_SECONDS)
+            machine = await self._look_up(vps_id, seconds)
         except HostUpError as fault:
             return results.not_sent(fault, vps_id, (policy or self._policies.default).label)
         policy = policy or self._policies.find(vps_id, machine.name)
@@ -243,17 +243,17 @@ class ToolService:
         return budget_seconds(caller.client_name, wait_seconds, self._limits.client_seconds)
 
     def _limit(self, caller: Caller) -> float:
-        """After how many seconds the caller gives a call up."""
+        """After how many seconds the caller's client times out."""
         return limit_seconds(caller.client_name, self._limits.client_seconds)
 
     async def _look_up(self, vps_id: str, seconds: float) -> Machine:
-        """What the VPS is; the question whether it takes commands is asked beside that.
+        """The VPS with this id. Meanwhile the runner checks whether it accepts commands.
 
         Raises:
-            HostUpError: it cannot be found out, or not in so many seconds.
+            HostUpError: HostUp does not know the VPS, or did not answer within `seconds`.
         """
         found: Machine | HostUpError = TimedOut(
-            "HostUp did not say in time which VPS this is.", "Try again a little later."
+            "HostUp did not describe this VPS in time.", "Try again a little later."
         )
         with anyio.move_on_after(seconds):
             async with anyio.create_task_group() as tasks:
@@ -269,7 +269,7 @@ class ToolService:
     async def _vps_exec_result(self, arguments: _Arguments, caller: Caller) -> types.CallToolResult:
         wanted = arguments.read(VpsExecResultArguments)
         if wanted.tail_lines and (wanted.offset or wanted.grep):
-            raise ArgumentError("tail_lines goes without offset and without grep.")
+            raise ArgumentError("tail_lines cannot be combined with offset or grep.")
         view = View.of(wanted)
         if wanted.exec_id:
             execution = await self._runner.get(wanted.exec_id, caller.principal)
@@ -277,7 +277,7 @@ class ToolService:
                 return results.error(
                     "exec_id_unknown",
                     "There is no command with this exec_id.",
-                    "Take exec_id from vps_exec's answer, or give vps_id and pid.",
+                    "Use the exec_id from vps_exec's answer, or give vps_id and pid.",
                 )
             if wanted.vps_id not in ("", execution.vps_id) or wanted.pid not in (0, execution.pid):
                 raise ArgumentError("exec_id belongs to another vps_id or pid: give exec_id alone.")
@@ -310,13 +310,13 @@ class ToolService:
         async with reporting(caller.send, job.describe):
             await job.wait(budget, ask_now=ask_now, start_seconds=longest)
         waited = max(anyio.current_time() - began, budget)
-        left = self._limit(caller) * _TELL_BY_SHARE - (anyio.current_time() - began)
-        with anyio.move_on_after(max(_TELL_SECONDS, left)):
-            return await self._tell(job, waited, view or View(), notes)
-        # An answer that comes too late is taken for none, and then the command is ordered again.
+        left = self._limit(caller) * _ANSWER_BY_SHARE - (anyio.current_time() - began)
+        with anyio.move_on_after(max(_ANSWER_LEAST_SECONDS, left)):
+            return await self._result(job, waited, view or View(), notes)
+        # A client that gets its answer too late has timed out, and would send the command again.
         return results.not_read_yet(job, self._context(job, waited, view or View(), notes))
 
-    async def _tell(
+    async def _result(
         self, job: Job, waited: float, view: View, notes: tuple[str, ...] = ()
     ) -> types.CallToolResult:
         context = self._context(job, waited, view, notes)
@@ -329,12 +329,12 @@ class ToolService:
             return results.held_up(job, Fault.of(fault))
         except LinePatternError:
             raise
-        except Exception:  # whatever it is, the command was ordered, and its handle must be told
+        except Exception:  # the command may run, so the caller must get its exec_id
             _logger.exception("execution %s", job.execution.exec_id)
             return results.held_up(job, INTERNAL)
         ended = job.execution
         if isinstance(ended.state, Completed) and not ended.state.is_prepared:
-            pass  # its end is not told yet
+            pass  # the answer does not hold the result yet
         elif self._receipts is None:
             await self._runner.told(ended)
         else:
@@ -365,7 +365,10 @@ class ToolService:
         return await self._runner.get(task_id, caller.principal) is not None
 
     async def cancel_task(self, task_id: str, caller: Caller) -> bool:
-        """The same, and a command that was not sent yet stays unsent; one that was runs on."""
+        """Cancel a task: a command that was not sent is never sent; one that was sent runs on.
+
+        Returns whether there is such a task. Raises `JournalError`.
+        """
         execution = await self._runner.get(task_id, caller.principal)
         if execution is None:
             return False
@@ -373,12 +376,12 @@ class ToolService:
         return True
 
     async def _task(self, job: Job) -> tasks.Task:
-        # With its output still to be prepared, it goes on.
+        # A command whose output is still being prepared is not over.
         is_over = job.done.is_set() and isinstance(job.execution.state, Completed | Ended)
         elapsed = self._runner.elapsed(job.execution)
         return tasks.of(
             job,
-            await self._tell(job, 0.0, View()) if is_over else None,
+            await self._result(job, 0.0, View()) if is_over else None,
             elapsed=elapsed,
             suggested=self._runner.suggest(job.execution, tasks.POLL_WAITED_SECONDS)[0],
             held_up_seconds=self._client.waiting_seconds,
@@ -394,10 +397,10 @@ class _Arguments:
         self._raw = raw
 
     def read(self, model: type[_Model]) -> _Model:
-        """The arguments, if they keep the rules.
+        """The validated arguments.
 
         Raises:
-            ArgumentError: they do not.
+            ArgumentError: an argument breaks its rule.
         """
         try:
             return model.model_validate(self._raw)

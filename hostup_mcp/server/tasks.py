@@ -1,8 +1,8 @@
-"""The Tasks extension of MCP 2026-07-28: a command as a task that a client asks for by its id.
+"""The Tasks extension of MCP 2026-07-28: a client polls a command as a task.
 
-Source: github.com/modelcontextprotocol/ext-tasks, `specification/2026-07-28/tasks.md`. The SDK has
-the place for it and not the extension. A task here is a view of an execution in the journal, with
-`exec_id` as its id: nothing of it is kept besides, so it outlives a restart as the execution does.
+Source: github.com/modelcontextprotocol/ext-tasks, `specification/2026-07-28/tasks.md`. The SDK
+supports extensions but does not contain this one. A task is a view of an execution in the journal,
+with `exec_id` as its id. It has no state of its own, so it survives a restart with the execution.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from hostup_mcp.execution.journal.records import Completed, Ended, Execution, Ru
 
 EXTENSION: Final = "io.modelcontextprotocol/tasks"
 
-# A poll of a task costs HostUp nothing: it reads what the background asked for. Most commands end
-# within the first seconds, so those are asked for often.
+# Polling a task sends no request to HostUp, because the server polls the command in the background.
+# Most commands end within seconds, so the first polls may come often.
 _EARLY_SECONDS: Final = 3.0
 _EARLY_POLL_SECONDS: Final = 0.25
-# With this for `waited`, the runner suggests a third of the time that has passed, which is the
-# pause that it makes itself between two requests to the guest.
+# With this as `waited`, the runner suggests a third of the elapsed time. It pauses as long itself
+# between two polls of HostUp.
 POLL_WAITED_SECONDS: Final = 30.0
 
 Context = ServerRequestContext[Any, Any]
@@ -48,15 +48,15 @@ class Task:
     its errors are results of the tool.
 
     Attributes:
-        task_id: its id, which is the handle of the execution.
+        task_id: its id, which is the execution's exec_id.
         status: `working` until the result is here, or it is certain that there will be none;
             `cancelled` only if the command was never sent.
-        message: what it is doing, or why there is no result; empty for none.
+        message: what the command is doing, or why there is no result; may be empty.
         created_at: seconds since the epoch.
-        updated_at: when `status` or the state of the command changed last, likewise.
-        keep_seconds: for how long after `created_at` its result is kept; None for ever.
-        poll_seconds: after how many seconds to ask again; None once it is over.
-        result: what the tool answers; only with `completed`.
+        updated_at: when the status or the command's state last changed; seconds since the epoch.
+        keep_seconds: how long after `created_at` its result is kept; None for ever.
+        poll_seconds: seconds until the next poll; None once it is over.
+        result: the tool's result; only with `completed`.
     """
 
     task_id: str
@@ -69,7 +69,7 @@ class Task:
     result: types.CallToolResult | None = None
 
     def created(self) -> dict[str, Any]:
-        """The answer to the call that made it: `CreateTaskResult`."""
+        """The answer to the call that created it: `CreateTaskResult`."""
         return {"resultType": "task", **self._fields()}
 
     def detailed(self) -> dict[str, Any]:
@@ -86,7 +86,7 @@ class Task:
             "status": self.status,
             "createdAt": _iso(self.created_at),
             "lastUpdatedAt": _iso(self.updated_at),
-            # null says that it is kept for ever, so it must be on the wire.
+            # null means that the result is kept for ever, so it must be sent.
             "ttlMs": None if keep is None else round(keep * 1000),
         }
         if self.message:
@@ -105,15 +105,15 @@ def of(
     held_up_seconds: float,
     keep_seconds: float | None,
 ) -> Task:
-    """The task that an execution is.
+    """The task that shows an execution.
 
     Args:
         job: the execution, as this process drives it.
-        result: the tool's answer, once the execution is over.
-        elapsed: seconds that the command ran, so far or until its end was seen.
-        suggested: after how many seconds the runner suggests to ask again.
-        held_up_seconds: for how long no request may go to HostUp.
-        keep_seconds: for how long a result is kept after its end; None for ever.
+        result: the tool's result, once the execution is over.
+        elapsed: seconds that the command has run, or ran until its end was seen.
+        suggested: seconds until the next poll, as the runner suggests.
+        held_up_seconds: seconds until HostUp's rate limit allows the next request.
+        keep_seconds: how long a result is kept after the command's end; None for ever.
     """
     record = job.execution
     task = Task(
@@ -141,8 +141,8 @@ def of(
 def _working(job: Job, elapsed: float) -> str:
     problem = f" {job.problem.code}: {job.problem.message}" if job.problem else ""
     return (
-        f"{elapsed:.0f} s: {job.describe()}.{problem} tasks/cancel does not stop a command that "
-        "was sent, since HostUp has no way to: it runs on, and its result is kept."
+        f"{elapsed:.0f} s: {job.describe()}.{problem} HostUp cannot stop a command that was sent: "
+        "after tasks/cancel it runs on, and its result is kept."
     )
 
 
@@ -166,7 +166,8 @@ def _iso(seconds: float) -> str:
 class TaskParams(types.RequestParams):
     """Parameters of `tasks/get` and `tasks/cancel`.
 
-    A missing id is an unknown one, so that who may not ask at all is told that first.
+    A missing id counts as an unknown one, so that a client that may not use tasks gets that error
+    first.
     """
 
     task_id: str = ""
@@ -186,7 +187,7 @@ Know = Callable[[Context, str], Awaitable[bool]]
 
 
 def are_declared(context: Context) -> bool:
-    """Whether this request's client takes a task for an answer."""
+    """Whether this request's client accepts a task as an answer."""
     if context.protocol_version not in MODERN_PROTOCOL_VERSIONS:
         return False
     capabilities = context.session.client_capabilities
@@ -197,17 +198,17 @@ def serve(server: Server[Any], find: Find, know: Know, cancel: Know) -> None:
     """Serve `tasks/get`, `tasks/update` and `tasks/cancel`, and advertise the extension.
 
     Args:
-        server: where.
+        server: the server that gets them.
         find: finds a task.
-        know: whether there is one.
-        cancel: the same, and the command is not sent, if that is still possible.
+        know: says whether there is such a task.
+        cancel: says the same, and stops the command if it was not sent yet.
     """
 
     async def get_task(context: Context, params: TaskParams) -> HandlerResult:
         return (await _known(context, params, find)).detailed()
 
     async def update_task(context: Context, params: UpdateTaskParams) -> HandlerResult:
-        # No task asks for input, so no response has a request that it belongs to.
+        # Tasks never ask for input, so there is no request that a response could belong to.
         await _known(context, params, know)
         return types.EmptyResult()
 
@@ -224,7 +225,7 @@ def serve(server: Server[Any], find: Find, know: Know, cancel: Know) -> None:
 async def _known(
     context: Context, params: TaskParams, look: Callable[[Context, str], Awaitable[_Found | None]]
 ) -> _Found:
-    """What is found of a task, if this request may ask for it and it is there.
+    """What `look` finds of a task, if this request may ask for it and it exists.
 
     Raises:
         MCPError: as `_admit` says; -32602, there is none; -32603, the journal cannot be read.
@@ -238,22 +239,22 @@ async def _known(
     if not found:
         raise MCPError(
             types.INVALID_PARAMS,
-            "There is no task with this taskId. Take it from the answer to vps_exec.",
+            "There is no task with this taskId. Use the taskId from vps_exec's answer.",
         )
     return found
 
 
 def _admit(context: Context, task_id: str) -> None:
-    """Let a request about a task through.
+    """Check that a request may ask for a task.
 
     Raises:
-        MCPError: -32601, this era has no tasks; -32020, the routing header names another task;
-            -32021, the client has not declared the extension.
+        MCPError: -32601, this protocol version has no tasks; -32020, the routing header names
+            another task; -32021, the client has not declared the extension.
     """
     if context.protocol_version not in MODERN_PROTOCOL_VERSIONS:
         raise MCPError(types.METHOD_NOT_FOUND, "Method not found", context.method)
     headers = getattr(context.request, "headers", {})
-    # Streamable HTTP always has the method's header here (the SDK sees to that); SSE has none.
+    # The SDK ensures that Streamable HTTP has the method's header here; SSE has none.
     if MCP_METHOD_HEADER in headers and (
         decode_header_value(headers.get(MCP_NAME_HEADER)) != task_id
     ):
@@ -265,7 +266,7 @@ def _admit(context: Context, task_id: str) -> None:
 
 
 def not_declared() -> MCPError:
-    """-32021, with what the client would have to declare."""
+    """The error -32021, with the capability that the client must declare."""
     needed = types.ClientCapabilities(extensions={EXTENSION: {}})
     data = types.MissingRequiredClientCapabilityErrorData(required_capabilities=needed)
     return MCPError(

@@ -1,7 +1,7 @@
 """The three tools as an agent sees them: arguments, results, schemas, descriptions.
 
-Limits come from HostUp's pages get-v2-vps and post-v2-vps-id-agent-exec; `tests/contract` holds
-the schemas against them.
+Limits come from HostUp's pages get-v2-vps and post-v2-vps-id-agent-exec; `tests/contract` compares
+the schemas with them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-# What can stand in a URL path unchanged; HostUp's examples are `vps_` and 26 characters.
+# Characters that a URL path needs no escapes for. HostUp's example ids are `vps_` + 26 characters.
 _ID: Final = "^[A-Za-z0-9_-]*$"
 _KEY: Final = "^[!-~]*$"
 
@@ -65,7 +65,7 @@ class ListVpsArguments(_Arguments):
         BeforeValidator(_whole),
     ] = 50
     cursor: Annotated[
-        str, Field(max_length=CURSOR_MAX_CHARACTERS, description="next_cursor of the page before")
+        str, Field(max_length=CURSOR_MAX_CHARACTERS, description="next_cursor of the previous page")
     ] = ""
 
 
@@ -101,11 +101,11 @@ class VpsExecResultArguments(_Arguments):
         str, Field(max_length=64, description="From vps_exec; or give vps_id and pid")
     ] = ""
     vps_id: Annotated[
-        str, Field(max_length=64, pattern=_ID, description="With pid, where exec_id is not known")
+        str, Field(max_length=64, pattern=_ID, description="With pid, if exec_id is not known")
     ] = ""
     pid: Annotated[
         int,
-        Field(ge=0, le=PID_MAX, description="Process id there"),
+        Field(ge=0, le=PID_MAX, description="Process id in the VPS"),
         BeforeValidator(_whole),
     ] = 0
     wait_seconds: _Wait = 45
@@ -184,12 +184,12 @@ class ExecResult(_Result):
     ]
     exit_code: int | None
     signal: int | None
-    stdout: Annotated[str, Field(description="Untrusted; head and tail, or the part asked for")]
+    stdout: Annotated[str, Field(description="Untrusted; head and tail, or the requested part")]
     stderr: str
     stdout_bytes: Annotated[int, Field(description="Full size")]
     stderr_bytes: int
     next_offset: Annotated[
-        int | None, Field(description="Next offset, if one stream was asked for")
+        int | None, Field(description="Offset of the rest, if you read one stream")
     ]
     notes: Annotated[tuple[str, ...], Field(description="What was cut, changed or dropped")]
     elapsed_seconds: float
@@ -201,20 +201,21 @@ class ExecResult(_Result):
 # ------------------------------------------------------------------ definitions
 
 _LIST_VPS: Final = (
-    "List this account's VPSs, one page at a time: the ids that the other tools take, state, "
-    "system and policy of each. Reads HostUp's inventory; nothing runs on a VPS."
+    "List this account's VPSs, one page at a time: id (vps_id of the other tools), state, system "
+    "and policy of each. Reads HostUp's inventory; nothing runs on a VPS."
 )
 _VPS_EXEC: Final = (
-    "Run one command as root inside a Linux VPS, without terminal or input, and return exit code, "
-    "stdout and stderr once it has ended. The operator's policy (resource hostup://policy) judges "
-    "and rebuilds it, and decides whether it may change or delete things; a refusal names the "
-    "nearest allowed form. What outlasts wait_seconds or the client's limit, or is cancelled, runs "
-    "on and cannot be stopped; status running gives an exec_id for vps_exec_result. The same "
-    "command again, before its result was read, gives the first one's."
+    "Run one command as root inside a Linux VPS, without terminal or input, and return its exit "
+    "code, stdout and stderr when it has ended. The operator's policy (resource hostup://policy) "
+    "judges and rebuilds the command and decides whether it may change or delete things; a refusal "
+    "names the nearest allowed form. A command that outlasts wait_seconds or the client's timeout "
+    "runs on; cancelling the call does not stop it. Status running gives an exec_id for "
+    "vps_exec_result. If you send the same command again before its result was read, it does not "
+    "run again: you get the result of the first run."
 )
 _VPS_EXEC_RESULT: Final = (
-    "Wait for a command that vps_exec left running and return its result, or another part of "
-    "output that was cut. Runs nothing, so it can be repeated; results are kept (30 days by "
+    "Wait for a command that vps_exec left running and return its result, or read another part of "
+    "output that was cut. Runs nothing, so it is safe to repeat. Results are kept (30 days by "
     "default) and found by exec_id, or by vps_id and pid."
 )
 
@@ -222,7 +223,7 @@ _VPS_EXEC_RESULT: Final = (
 def definitions() -> tuple[types.Tool, ...]:
     """The tools, in the order in which they are listed.
 
-    The two that return the same result describe its fields once.
+    Two tools return an `ExecResult`; only the first describes its fields, to save tokens.
     """
     return (
         _tool("list_vps", "List VPSs", _LIST_VPS, ListVpsArguments, VpsList, read_only=True),
@@ -272,10 +273,10 @@ def _tool(
 
 
 def compact_schema(model: type[BaseModel], mode: Literal["validation", "serialization"]) -> Schema:
-    """A model's JSON Schema without what costs a reader tokens and tells it nothing.
+    """A model's JSON Schema without the parts that cost tokens and tell an agent nothing.
 
-    Titles and the models' docstrings are left out, and references are replaced by what they name.
-    What may be null is not listed as required: who reads it has to look at it anyway.
+    It has no titles, none of the models' docstrings, and no references. Fields that may be null are
+    not listed as required: a reader must check them anyway.
     """
     schema = cast("Schema", model.model_json_schema(mode=mode))
     named = cast("dict[str, Schema]", schema.pop("$defs", {}))
@@ -313,7 +314,7 @@ def _is_nullable(schema: Schema) -> bool:
 
 
 def argument_error(tool: str, model: type[BaseModel], error: ValidationError) -> str:
-    """One sentence that names the first argument at fault, and its rule; no value is repeated."""
+    """One sentence that names the first wrong argument and its rule. It repeats no value."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     name = str(first["loc"][0]) if first["loc"] else "arguments"
     properties = compact_schema(model, "validation")["properties"]
@@ -334,5 +335,5 @@ def _rule(schema: Schema) -> str:
     if schema.get("pattern") == _KEY:
         return f"{least} to {most} printable ASCII characters without blanks"
     if schema.get("pattern"):
-        return f"an id as list_vps gives it: {least} to {most} letters, digits, _ or -"
+        return f"an id from list_vps: {least} to {most} letters, digits, _ or -"
     return f"text of {least} to {most} characters"

@@ -16,7 +16,7 @@ _READ_BYTES: Final = 16_384
 
 _CHANGES: Final = {
     "escapes": "terminal escape sequences removed",
-    "overstrikes": "overstruck characters folded",
+    "overstrikes": "overprinted characters (bold, underline) made plain",
     "controls": "control characters made visible",
     "invisible": "invisible or direction-changing characters made visible",
     "surrogates": "broken characters replaced",
@@ -30,12 +30,12 @@ class View:
     """What a caller wants to see of a result.
 
     Attributes:
-        streams: which.
-        offset: the byte to read from; None for a window or the last lines.
-        max_bytes: of each stream; 0 for the usual amount.
+        streams: the streams to show.
+        offset: the byte to read from; None for the head and the tail, or the last lines.
+        max_bytes: at most so many bytes of each stream; 0 for the default.
         tail_lines: only so many last lines; 0 for no such limit.
-        grep: an RE2 pattern that shown lines match; empty for all.
-        context_lines: lines around a match.
+        grep: an RE2 pattern; only lines that match are shown; empty for all lines.
+        context_lines: lines to show around each match.
     """
 
     streams: tuple[StreamName, ...] = ("stdout", "stderr")
@@ -47,7 +47,7 @@ class View:
 
     @classmethod
     def of(cls, wanted: VpsExecResultArguments) -> View:
-        """The view that a call asks for."""
+        """The view that the arguments of a call describe."""
         streams: tuple[StreamName, ...] = (
             ("stdout", "stderr") if wanted.stream == "both" else (wanted.stream,)
         )
@@ -63,12 +63,12 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A stream as it is shown.
+    """What an answer shows of one stream.
 
     Attributes:
-        text: of it.
-        total_bytes: of all of it.
-        next_offset: where the part that is left out begins; None if nothing is.
+        text: the text that is shown.
+        total_bytes: the size of the whole stream.
+        next_offset: the byte at which the part that is not shown begins; None if all is shown.
         notes: what was cut, changed or dropped, one sentence each.
     """
 
@@ -79,14 +79,14 @@ class Shown:
 
 
 def show(name: StreamName, output: Output, view: View, window_bytes: int, exec_id: str) -> Shown:
-    """One stream of a result, as the view wants it.
+    """What the view shows of one stream.
 
     Args:
-        name: of the stream.
-        output: the result, prepared.
-        view: what is wanted.
-        window_bytes: the usual amount of a stream, half from each end.
-        exec_id: for the call that gets the rest.
+        name: the stream.
+        output: the prepared output of the command.
+        view: what to show.
+        window_bytes: bytes of the stream shown by default, half from each end.
+        exec_id: goes into the note that says how to read the rest.
 
     Raises:
         LinePatternError: the pattern of `view.grep` cannot be used, or takes too long.
@@ -95,14 +95,14 @@ def show(name: StreamName, output: Output, view: View, window_bytes: int, exec_i
     notes = [f"{name}: {note}" for note in _about(stream)]
     if name not in view.streams:
         size = len(stream.text.encode("utf-8", "replace"))
-        return Shown("", size, None, (f"{name}: not asked for, {size} bytes",) if size else ())
+        return Shown("", size, None, (f"{name}: not shown, {size} bytes",) if size else ())
     if view.grep:
         return _grep(name, stream, view, notes)
     part = _part(stream, view, window_bytes)
     if part.shown != ((0, part.total_bytes),):
         ranges = " and ".join(f"{start} to {end}" for start, end in part.shown)
         notes.append(
-            f"{name}: shown are bytes {ranges} of {part.total_bytes} ({part.total_lines} lines)"
+            f"{name}: showing bytes {ranges} of {part.total_bytes} ({part.total_lines} lines)"
             + _rest(name, part, exec_id)
         )
     return Shown(part.text, part.total_bytes, part.next_offset, tuple(notes))
@@ -112,7 +112,7 @@ def _rest(name: StreamName, part: Part, exec_id: str) -> str:
     if part.next_offset is None:
         return ""
     return (
-        f"; the rest: vps_exec_result with exec_id {exec_id}, stream {name}, "
+        f"; for the rest, call vps_exec_result with exec_id {exec_id}, stream {name}, "
         f"offset {part.next_offset}, or with grep or tail_lines"
     )
 
@@ -132,15 +132,15 @@ def _grep(name: StreamName, stream: Stream, view: View, notes: list[str]) -> Sho
     room = view.max_bytes or _READ_BYTES
     found = grep(stream.text, view.grep, view.context_lines, room, view.offset or 0)
     notes.append(
-        f"{name}: {found.shown_lines} of {'' if found.counted_all else 'at least '}"
-        f"{found.matching_lines} matching lines shown, of {found.total_lines} lines in all"
+        f"{name}: showing {found.shown_lines} of {'' if found.counted_all else 'at least '}"
+        f"{found.matching_lines} matching lines, of {found.total_lines} lines in all"
         + (f", from offset {view.offset}" if view.offset else "")
-        + ("" if found.next_offset is None else f"; the next stands at offset {found.next_offset}")
+        + ("" if found.next_offset is None else f"; the next is at offset {found.next_offset}")
     )
     if found.longest_match is not None:
         notes.append(
             f"{name}: lines longer than {2 * found.longest_match} bytes were searched in pieces; "
-            f"a match in them longer than {found.longest_match} bytes may be missed"
+            f"in them, a match longer than {found.longest_match} bytes may be missed"
         )
     return Shown(found.text, found.total_bytes, found.next_offset, tuple(notes))
 
@@ -149,8 +149,8 @@ def _about(stream: Stream) -> list[str]:
     notes: list[str] = []
     if stream.truncated:
         notes.append(
-            f"the guest agent kept only the first {CAPTURE_MAX_BYTES} bytes; what came after is "
-            "lost (print less, with | tail or | head -c)"
+            f"the guest agent kept only the first {CAPTURE_MAX_BYTES} bytes; the rest is lost "
+            "(print less, with | tail or | head -c)"
         )
     for kind, count in (stream.changes or {}).items():
         if kind == "repaired":

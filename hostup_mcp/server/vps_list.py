@@ -1,4 +1,4 @@
-"""What `list_vps` returns: one page of VPSs, each with the policy that holds for it."""
+"""What `list_vps` returns: one page of VPSs, each with its policy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NAME_MAX: Final = 255
 
 
 def vps_list(page: VpsPage, policies: Policies) -> types.CallToolResult:
-    """The result of `list_vps`, with the policy that holds for each VPS."""
+    """The result of `list_vps`, with the policy of each VPS."""
     listed = VpsList(
         vps=tuple(_summary(vps, policies) for vps in page.data), next_cursor=page.next_cursor or ""
     )

@@ -1,6 +1,6 @@
 """Rewrites a line: one of its commands replaced, left out, or moved to its folder.
 
-A command beside `&&` or `||` decides what else runs, so none is ever left out there.
+A command beside `&&` or `||` decides what else runs, so none is left out of such a line.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ _CONDITIONS: Final = frozenset({"&&", "||"})
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """A line without its `cd`, and the folder that it led to; `/` where there was none."""
+    """A line without its `cd`, and the folder of the `cd`; `/` if there was none."""
 
     stages: Stages
     folder: str
 
 
 def entered(stages: Stages) -> Moved | None:
-    """For `cd /x && ls -l`: `ls -l /x`, in which other relative paths are meant in /x.
+    """For `cd /x && ls -l`: `ls -l /x`, with /x as the folder of other relative paths.
 
-    None where the folder that holds for a command is not certain.
+    None if it is not certain in which folder a command runs.
     """
     places = [i for i, stage in enumerate(stages) if program_name(stage.argv[0]) in _CHANGE_FOLDER]
     if not places or len(stages) == 1:
@@ -40,7 +40,7 @@ def entered(stages: Stages) -> Moved | None:
     at = places[0]
     argv, after = stages[at].argv, stages[at + 1 :]
     plain = len(argv) == 2 and argv[1].startswith("/") and not stages[at].globs
-    # What a pipe or `||` joins to it does not run in that folder.
+    # A command that a pipe or `||` joins to the `cd` does not run in its folder.
     joined = after and after[0].operator in {"&&", ";"} and stages[at].operator in {None, ";"}
     if len(places) > 1 or not plain or not joined:
         return None
@@ -50,7 +50,7 @@ def entered(stages: Stages) -> Moved | None:
 
 
 def _inside(stage: Stage, folder: str) -> Stage:
-    """With the folder written out where the program would take its own."""
+    """The stage with the folder written out where the program would use the current folder."""
     words = tuple(
         replace(word, text=folder) if word.text in {".", "./"} else word for word in stage.words
     )
@@ -63,7 +63,7 @@ def _inside(stage: Stage, folder: str) -> Stage:
 
 
 def segments(stages: Stages) -> list[Stages]:
-    """The parts between `;`."""
+    """The parts of a line between `;`."""
     parts: list[list[Stage]] = []
     for stage in stages:
         if not parts or stage.operator == ";":
@@ -73,19 +73,19 @@ def segments(stages: Stages) -> list[Stages]:
 
 
 def by_itself(part: Stages) -> Stages:
-    """A part as it would be at the beginning of a line."""
+    """A part as a line of its own."""
     return (replace(part[0], operator=None), *part[1:])
 
 
 def with_stage(stages: Stages, index: int, words: tuple[Word, ...]) -> Stages:
-    """With other words in one stage."""
+    """The line with other words in one stage."""
     return (*stages[:index], replace(stages[index], words=words), *stages[index + 1 :])
 
 
 def rewritten(stages: Stages, rewrites: Mapping[int, Rewrite]) -> Stages | None:
-    """With these rewrites of its stages; None where a part of a condition would be lost.
+    """The line with these rewrites of its stages; None if part of a condition would be lost.
 
-    One that is to stand alone takes the place of its whole pipeline.
+    A rewrite that is `alone` replaces its whole pipeline.
     """
     put: list[Stage] = []
     for start, end in _pipelines(stages):
@@ -103,10 +103,10 @@ def rewritten(stages: Stages, rewrites: Mapping[int, Rewrite]) -> Stages | None:
 
 
 def without_stages(stages: Stages, places: Collection[int]) -> Stages | None:
-    """Without some stages; None where nothing is left, or a condition would be lost."""
+    """The line without some stages; None if nothing is left, or a condition would be lost."""
     if _has_conditions(stages):
         return None
-    # Without its first command, a pipeline has nothing to read.
+    # A pipeline without its first command has no input, so all of it goes.
     lost = {
         index
         for start, end in _pipelines(stages)
@@ -120,7 +120,7 @@ def without_stages(stages: Stages, places: Collection[int]) -> Stages | None:
 
 
 def spliced(stages: Stages, index: int, inner: Sequence[Stage]) -> Stages | None:
-    """With a pipeline in place of one stage; None where the operators would mean another thing."""
+    """The line with a pipeline in place of one stage; None if that changes what operators mean."""
     alone = len(stages) == 1
     if not alone and any(stage.operator != "|" for stage in inner[1:]):
         return None
@@ -134,7 +134,7 @@ def spliced(stages: Stages, index: int, inner: Sequence[Stage]) -> Stages | None
 
 
 def _pipelines(stages: Sequence[Stage]) -> list[tuple[int, int]]:
-    """Where each pipeline begins and ends."""
+    """The start and the end of each pipeline."""
     starts = [index for index, stage in enumerate(stages) if stage.operator != "|"]
     return list(pairwise([*starts, len(stages)]))
 

@@ -1,8 +1,8 @@
 """Finds the allowed commands that come closest to a refused one.
 
-What the preset lets through is searched for. What an own rule lets through is offered only as the
-examples of that rule have it, and never as the outcome of a rewrite. Under `unrestricted` nothing
-is offered but what was asked, quoted in another way. Each is judged before it is offered.
+The search looks for commands that the preset allows. Of what the operator's rules allow, it offers
+only the examples of those rules, never the outcome of a rewrite. Under `unrestricted` it offers
+only the same command with other quoting. Each command is judged before it is offered.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ _ASKS_FOR_LESS: Final = re.compile(
     r"|--interactive.*|--no-act"
 )
 _FINAL: Final = frozenset({"rule_denied", "approval_needed", "vps_closed"})
-# No other file is near.
+# A refusal about a file: no other file is a near one.
 _ABOUT_FILES: Final = ("path_", "name_")
-# Where one of these is refused, the first command is not the whole of what was asked.
+# After one of these refusals, the first command is only a part of what was asked for.
 _PARTIAL: Final = frozenset({"negation", "reserved_word", "substitution", "here_document"})
 
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What a refused caller is told to write instead.
+    """What a refused caller may write instead.
 
     Attributes:
         hint: one sentence.
@@ -60,26 +60,26 @@ class Advice:
 
 
 def advise(policy: Policy, text: str, refusal: Refusal) -> Advice:
-    """What to write in place of a refused command. A search that fails offers no command."""
+    """What to write instead of a refused command. If the search fails, it has no commands."""
     found = nearest(policy, text, refusal)
     hint = _USE_NEAREST if found and refusal.hint == GENERAL_HINT else refusal.hint
     return Advice(hint, found)
 
 
 def nearest(policy: Policy, text: str, refusal: Refusal) -> tuple[str, ...]:
-    """Up to three commands, each allowed as it stands, closest first; none if the search fails."""
+    """Up to three commands, all of them allowed, closest first; none if the search fails."""
     try:
         return search(policy, text, refusal)
     except Exception as error:  # noqa: BLE001 - a suggestion that fails is no suggestion
         place = traceback.extract_tb(error.__traceback__)[-1]
-        # Without the error's own text, which may hold the command.
+        # Without the error's text, which may contain the command.
         module = Path(place.filename).stem
         _log_once(f"{type(error).__name__} in {module}.{place.name}, line {place.lineno}")
         return ()
 
 
 def search(policy: Policy, text: str, refusal: Refusal) -> tuple[str, ...]:
-    """As `nearest`, but a search that fails raises what it fails with."""
+    """Like `nearest`, but an error of the search is raised."""
     return _Suggester(policy).suggest(text, refusal)
 
 
@@ -95,11 +95,11 @@ class _Suggester:
         self._policy = policy
         self._preset = preset = policy.preset
         self._rules = policy.rules
-        # Under `unrestricted` the programs of the diagnostics tell what takes text.
+        # Under `unrestricted`, the preset diagnostics says which programs expect text.
         self._reader = _diagnostics() if preset.name == "unrestricted" else preset
 
     def suggest(self, text: str, refusal: Refusal) -> tuple[str, ...]:
-        """Up to three commands, each allowed as it stands, closest first."""
+        """Up to three commands, all of them allowed, closest first."""
         if refusal.code in _FINAL or len(text) > _MAX_CHARACTERS:
             return ()
         search = Search(text, self._preset, self._rules, self._reader)
@@ -114,7 +114,7 @@ class _Suggester:
     def _offered(self, candidates: Iterator[str], text: str) -> tuple[str, ...]:
         seen = {text.strip()}
         found: list[str] = []
-        # To judge many patterns takes long, so one line with them is enough.
+        # Judging many patterns takes long, so one line with them is enough.
         most = MOST if sum(map(text.count, "*?")) < _MANY_PATTERNS else 1
         for candidate in candidates:
             if candidate in seen:
@@ -127,8 +127,8 @@ class _Suggester:
         return tuple(found)
 
     def _own_examples(self, text: str, refusal: Refusal, asked: Stage) -> list[str]:
-        """Those of the operator's rules for the only program that was asked for."""
-        # A value that is not known may be any, so no other stands near to it.
+        """The examples of the operator's rules for the program, if only one was asked for."""
+        # An unknown value could be anything, so no example is near it.
         known = refusal.stages or refusal.code not in {"variable", "substitution"}
         is_one = len(refusal.stages) == 1 or (not refusal.stages and is_one_command(text))
         is_one = is_one and bool(known)
@@ -147,7 +147,7 @@ class _Suggester:
         return _closest(text, examples)
 
     def _preset_examples(self, text: str, refusal: Refusal, search: Search) -> Iterator[str]:
-        """Those of the refused program's entry, in its place."""
+        """The line with an example of the refused program's entry in place of that program."""
         if not refusal.stages or refusal.code.startswith(_ABOUT_FILES):
             return
         place = _stage_at(refusal.stages, refusal.offset)
@@ -156,7 +156,7 @@ class _Suggester:
         if command is None or says_what(command, argv):
             return
         if command.builtin and refusal.code == "usage_refused":
-            return  # What it was to print is not near to any other text.
+            return  # No other text is near what it was to print.
         lines = map(parse, _closest(text, command.examples))
         yield from (
             emit(CommandLine(whole))
@@ -174,9 +174,9 @@ def _diagnostics() -> Preset:
 
 
 def _asks_for(asked: Sequence[str], shape: Sequence[str]) -> bool:
-    """Whether a command asks for what a rule lets through, as far as the rule spells it out.
+    """Whether a command asks for what a rule allows, as far as the rule's literal words say.
 
-    Not where it asks for less than to do it: a help text, a trial run, a question first.
+    False if it asks for less: a help text, a trial run, or a question first.
     """
     if any(_ASKS_FOR_LESS.fullmatch(word) for word in asked):
         return False
@@ -189,7 +189,7 @@ def _closest(text: str, examples: Sequence[str]) -> list[str]:
 
 
 def _asked(text: str, refusal: Refusal) -> Stage | None:
-    """The refused stage; of a text that is not in the grammar, the program that it begins with."""
+    """The refused stage; for a text outside the grammar, the program that it begins with."""
     if refusal.stages:
         return refusal.stages[_stage_at(refusal.stages, refusal.offset)]
     line = parse(text.split(maxsplit=1)[0]) if text.strip() else None

@@ -13,7 +13,7 @@ _PLAIN = re.compile(r"[ -\[\]-~]*")
 
 
 def same_bytes(command: str) -> str | None:
-    """The command that prints what this one prints; None where that is not certain.
+    """An allowed command that prints what this one prints; None if that is not certain.
 
     Args:
         command: one `echo` or `printf`, in any characters.
@@ -50,7 +50,7 @@ def _has_backslash(words: list[str]) -> bool:
 
 
 def _formatted(form: str, values: list[str]) -> str | None:
-    """As printf does it: the format is used again until no value is left."""
+    """The text that printf prints: it uses the format again until no value is left."""
     signs = [sign for sign in _CONVERSION.findall(form) if sign != "%%"]
     slots = len(signs)
     if "%" in _CONVERSION.sub("", form) or (values and not slots):
@@ -83,7 +83,7 @@ def _unescaped(text: str) -> str:
         if what[0] in "01234567" and what.isdigit():
             code = int(what, 8)
             if code > 0x7F:
-                raise ValueError(what)  # a byte of its own, which is no character
+                raise ValueError(what)  # a single byte that is not a character
             return chr(code)
         if what not in _SIMPLE:
             raise ValueError(what)
@@ -93,7 +93,7 @@ def _unescaped(text: str) -> str:
 
 
 def _octal(text: str) -> str:
-    """As a format of printf, with at least one octal escape in it."""
+    """The text as a printf format, with at least one octal escape in it."""
     done = "".join(
         "\\n" if c == "\n" else "\\\\" if c == "\\" else c if " " <= c <= "~" else f"\\{ord(c):03o}"
         for c in text

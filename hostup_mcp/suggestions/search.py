@@ -1,7 +1,6 @@
 """Searches for lines near a refused one, with a bound on how much is looked at.
 
-A line is good where every command of it is one that the preset reads with, or stands in a part
-between `;` that is left as it was asked.
+A line is good if each part between `;` is unchanged, or has only commands that the preset allows.
 """
 
 from __future__ import annotations
@@ -40,13 +39,13 @@ MOST: Final = 3
 _MAX_DEPTH: Final = 4
 _MAX_TEXTS: Final = 10
 _MAX_STEPS: Final = 20
-_GLOB_STEPS: Final = 3  # To compare a pattern with all those of the preset takes longer.
+_GLOB_STEPS: Final = 3  # Comparing a pattern with all those of the preset takes longer.
 _MAX_REFUSED: Final = 4
 _KINDS: Final[tuple[Kind, ...]] = ("same", "quoted", "changed", "literal")
 
 
 class Search:
-    """One search, with a bound on how many commands are looked at."""
+    """One search, with a limit on how many commands it examines."""
 
     def __init__(self, text: str, preset: Preset, rules: RuleSet, reader: Preset) -> None:
         self._text = text
@@ -67,7 +66,7 @@ class Search:
             yield from self._texts(self._text, refusal)
 
     def _texts(self, text: str, refusal: Refusal | SyntaxRefusal) -> Iterator[str]:
-        """For what is not in the grammar: few changes before many."""
+        """Commands to offer for a text outside the grammar: few changes before many."""
         todo: deque[tuple[str, Refusal | SyntaxRefusal, Kind]] = deque([(text, refusal, "same")])
         while todo:
             current, fault, kind = todo.popleft()
@@ -95,7 +94,7 @@ class Search:
     # -------------------------------------------------------------- lines
 
     def _lines(self, stages: Stages, asked: Stages, depth: int = 0) -> Iterator[str]:
-        """Lines to offer for one that is in the grammar."""
+        """Commands to offer for a line in the grammar."""
         moved = entered(stages)
         if moved is None or depth > _MAX_DEPTH:
             return
@@ -117,7 +116,7 @@ class Search:
         yield from self._combined(stages, refused, asked, folder)
 
     def _refused(self, stages: Stages) -> list[int] | None:
-        """Which stages are refused; None where too many different ones are."""
+        """The indices of the refused stages; None if too many different ones are refused."""
         refused: list[int] = []
         for index, stage in enumerate(stages):
             if self._fault(stage):
@@ -127,7 +126,7 @@ class Search:
         return refused
 
     def _inner(self, stages: Stages, index: int, text: str, depth: int) -> Iterator[str]:
-        """With the line that a shell was to run in place of that shell."""
+        """Commands to offer for the line in which a shell's text replaces that shell."""
         line = parse(text)
         if isinstance(line, SyntaxRefusal):
             if len(stages) == 1:
@@ -138,7 +137,7 @@ class Search:
     def _combined(
         self, stages: Stages, refused: Sequence[int], asked: Stages, folder: str
     ) -> Iterator[str]:
-        """Every refused stage with its best rewrite, then the first with its others."""
+        """The line with the best rewrite of each refused stage; then with the next rewrites."""
         choices = self._choices(stages, refused, folder)
         mended = [index for index in refused if choices[index]]
         lost = [index for index in refused if not choices[index]]
@@ -172,11 +171,11 @@ class Search:
         return {index: found[stages[index].words] for index in refused}
 
     def is_good(self, stages: Stages, asked: Stages) -> bool:
-        """Whether a line may be offered: what of it is not as it was asked only reads.
+        """Whether a line may be offered: its changed parts only read.
 
         Args:
-            stages: of the line.
-            asked: those of the line that was asked for; none where it is not in the grammar.
+            stages: the stages of the line.
+            asked: the stages of the refused line; empty if it is not in the grammar.
         """
         parts, as_asked = segments(stages), {by_itself(part) for part in segments(asked)}
         only_reads = all(
@@ -187,7 +186,7 @@ class Search:
         )
 
     def _is_bare(self, stages: Stages) -> bool:
-        """Whether nothing but its name is left of what was asked of a program."""
+        """Whether only the program's name is left of a command that had more words."""
         if sum(len(stage.words) for stage in stages) > 1:
             return False
         name = re.escape("".join(word for stage in stages for word in stage.argv))
@@ -197,7 +196,7 @@ class Search:
     # -------------------------------------------------------------- stages
 
     def _rewrites(self, stage: Stage, folder: str) -> Iterator[Rewrite]:
-        """Rewrites of a refused stage that the preset lets through: few changes before many."""
+        """Rewrites of a refused stage that the preset allows: few changes before many."""
         fault = self._fault(stage)
         todo = deque([(stage, fault, 0)] if fault and fault.code != "rule_denied" else ())
         seen = {stage.words}
@@ -226,11 +225,11 @@ class Search:
         return None if allows else Mismatch("rule_denied", "A rule of the operator's refuses this.")
 
     def _reads(self, stage: Stage) -> bool:
-        """Whether a stage is one that the preset lets through by itself."""
+        """Whether the preset allows a stage by itself."""
         return self._checked(stage, self._reader) is None
 
     def _checked(self, stage: Stage, preset: Preset) -> Mismatch | None:
-        """What the preset says; each argv is looked at once."""
+        """The preset's verdict; each argv is checked only once."""
         if stage.words not in self._faults:
             self._faults[stage.words] = preset.check(stage.words)
         return self._faults[stage.words]

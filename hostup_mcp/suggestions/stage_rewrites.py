@@ -21,7 +21,7 @@ from hostup_mcp.suggestions.wrappers import Argv, unwrapped
 _USUAL_NAMES: Final = {"/etc/": ("conf.d/*.conf", "*.conf"), "": ("*.log",)}
 _PATH_CODES: Final = frozenset({"path_protected", "name_protected", "path_not_readable"})
 _TESTS: Final = re.compile(r"-[efdLhs]")
-# Without an option of these, the command is about another machine or other files.
+# Without its option of such an effect, the command is about another machine or other files.
 _SAYS_WHAT: Final[tuple[Effect, ...]] = ("elsewhere", "read", "load")
 _LOOKS_UP: Final = frozenset({"-v", "-V"})
 _LEAST_LETTERS: Final = 3
@@ -32,10 +32,10 @@ class Rewrite:
     """Other words for a stage.
 
     Attributes:
-        words: the argv.
-        alone: whether it answers another question than the stage did, so that what was to read its
-            output has no use for it.
-        final: whether it is not to be changed any further where it is refused.
+        words: the new argv.
+        alone: whether it replaces the whole pipeline, because its output differs from the stage's,
+            and the next stages cannot use it.
+        final: whether it must not be changed any further if it is refused.
     """
 
     words: tuple[Word, ...]
@@ -50,7 +50,7 @@ class StageRewriter:
         """The rewriter.
 
         Args:
-            preset: for what its programs accept, and the equivalents of those that it has not.
+            preset: says what its programs accept, and which programs it does not have.
         """
         self._preset = preset
 
@@ -58,9 +58,9 @@ class StageRewriter:
         """Other words for a refused stage, likeliest first.
 
         Args:
-            stage: which is refused.
-            fault: why.
-            folder: in which its relative paths are meant.
+            stage: the refused stage.
+            fault: why it is refused.
+            folder: the folder of its relative paths.
         """
         argv, index = stage.argv, max(fault.index, 0)
         name = program_name(argv[0])
@@ -85,7 +85,7 @@ class StageRewriter:
                     yield _with(stage, other)
 
     def _of_word(self, stage: Stage, index: int, code: str, folder: str) -> Iterator[Rewrite]:
-        """With another path or subcommand in place of the word at fault."""
+        """The stage with another path or subcommand in place of the wrong word."""
         argv = stage.argv
         command = self._preset.commands[program_name(argv[0])]
         if code == "path_acts":
@@ -121,7 +121,7 @@ class StageRewriter:
                 yield (found, *argv[1:])
 
     def _other_paths(self, stage: Stage, index: int, command: Command) -> Iterator[Rewrite]:
-        """Patterns of ordinary names in a folder that cannot be read as a whole; then its names."""
+        """For a folder that cannot be read as a whole: patterns of usual names, then a listing."""
         argv, path = stage.argv, stage.argv[index]
         recursive = command.recursive if isinstance(command, Getopt) else ()
         flat = tuple(_drop_flags(argv, recursive))
@@ -141,7 +141,7 @@ class StageRewriter:
         yield Rewrite(words, alone=True, final=True)
 
     def _patterns(self, folder: str) -> Iterator[str]:
-        """Those of this very folder that may be read; else those of ordinary names."""
+        """Readable patterns that the preset has for this folder; else patterns of usual names."""
         readable = [
             path
             for path in self._preset.types.paths.readable
@@ -154,7 +154,7 @@ class StageRewriter:
 
 
 def _with(stage: Stage, argv: Argv) -> Rewrite:
-    """Words that stood there stay what they were; in a new absolute path, a `*` is a pattern."""
+    """The rewrite to an argv. Old words stay the same; in a new absolute path `*` is a pattern."""
     known = {word.text: word.is_glob for word in stage.words}
     return Rewrite(
         tuple(Word(t, known.get(t, t.startswith("/") and bool(set(t) & set("*?")))) for t in argv)
@@ -165,7 +165,7 @@ def _with(stage: Stage, argv: Argv) -> Rewrite:
 
 
 def _on_one_disk(argv: Argv, index: int, command: Command) -> Iterator[Argv]:
-    """Without going to other file systems; or with a folder in place of what would be opened."""
+    """The argv kept to one file system, or with a folder instead of a file that would be opened."""
     if isinstance(command, Find):
         yield (*argv[: index + 1], "-xdev", *argv[index + 1 :])
     elif isinstance(command, Getopt):
@@ -176,7 +176,7 @@ def _on_one_disk(argv: Argv, index: int, command: Command) -> Iterator[Argv]:
 
 
 def _with_option(argv: Argv, fault: Mismatch, command: Command) -> Iterator[Argv]:
-    """With the option that is missing."""
+    """The argv with the option that is missing."""
     if fault.code == "option_missing" and isinstance(command, Getopt):
         yield (argv[0], command.needs[fault.option].add, *argv[1:])
     elif fault.code == NETWORK_REFUSED:
@@ -184,7 +184,7 @@ def _with_option(argv: Argv, fault: Mismatch, command: Command) -> Iterator[Argv
 
 
 def _without_lookups(argv: Argv, command: Command) -> Iterator[Argv]:
-    """With numbers in place of the names that would be looked up."""
+    """The argv with numbers instead of names that would be looked up."""
     rule = command.lookups
     if rule is None:
         return
@@ -214,11 +214,12 @@ def _without_word(argv: Argv, index: int, option: str, command: Command) -> Iter
         if len(spelled) == 1 and spelled[0] != name:
             yield _replaced(argv, index, f"{spelled[0]}{equals}{value}")
     if not word.startswith(("-", "+")) and word != option:
-        # A value goes with its option; an operand stays, since little is left without it.
+        # An option's value is left out with the option. An operand stays: without it little is
+        # left.
         if index > 1 and argv[index - 1].startswith("-"):
             yield (*argv[: index - 1], *argv[index + 1 :])
         return
-    # The command that an -exec runs ends behind it; a + that is itself at fault ends none.
+    # The command of an -exec ends with `;` or `+` after it; a `+` that is itself wrong ends none.
     end = next((i for i in range(index + 1, len(argv)) if argv[i] in {";", "+"}), None)
     if end is not None:
         listed = (*argv[:index], "-ls", *argv[end + 1 :])
@@ -235,7 +236,7 @@ def _without_word(argv: Argv, index: int, option: str, command: Command) -> Iter
 
 
 def says_what(command: Command, argv: Argv) -> bool:
-    """Whether an argv has an option that says what it is about, without which it is another."""
+    """Whether an argv has an option without which it would be about something else."""
     tables = [command.refused]
     if isinstance(command, Subcommands):
         tables += [command.subcommand[word].refused for word in argv if word in command.subcommand]
@@ -256,7 +257,7 @@ def _absolute(path: str, folder: str) -> Iterator[str]:
     if path.startswith("/"):
         yield _plain(path)
     elif folder != "/" or set(path) & set("/*?"):
-        # In the folder / a bare name is hardly meant as a file of that folder.
+        # In the folder /, a bare name hardly means a file of that folder.
         yield _plain(f"{folder}/{path}")
 
 
@@ -274,17 +275,17 @@ def _replaced(argv: Argv, index: int, *words: str) -> Argv:
     return (*argv[:index], *words, *argv[index + 1 :])
 
 
-# ------------------------------------------------------------------ slips of the finger
+# ------------------------------------------------------------------ typos
 
 
 def meant_by(name: str, known: Iterable[str]) -> list[str]:
-    """The known names that a name is a misspelling of, in their order."""
+    """The known names that a name may be a typo of, in their order."""
     lower = name.lower()
     return [other for other in known if other != name and _is_slip(lower, other)]
 
 
 def _is_slip(name: str, other: str) -> bool:
-    """Whether one letter is other, missing or added, or two neighbours are swapped."""
+    """Whether one letter differs, is missing or is added, or two neighbours are swapped."""
     if name == other:
         return True
     short, long = sorted((name, other), key=len)

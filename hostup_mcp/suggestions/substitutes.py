@@ -13,14 +13,13 @@ _FILE: Final = Path(__file__).with_name("substitutes.toml")
 
 
 class Wrapper(Model):
-    """How the words of a program that runs another one are told from that one's.
+    """The words of a wrapper (a program that runs another one) that come before the command.
 
     Attributes:
-        flags: options without a value that change nothing of the command.
-        options: options with a value, likewise, each with the values that it may have; any where
-            none is named.
-        operands: how many words of its own come before the command.
-        assignments: whether words such as `LANG=C` may stand there.
+        flags: options without a value that do not change what the command does.
+        options: such options with a value, each with the values that it may have; empty for any.
+        operands: how many operands of the wrapper come before the command.
+        assignments: whether words such as `LANG=C` may come before the command.
     """
 
     flags: Words = ()
@@ -30,7 +29,7 @@ class Wrapper(Model):
 
 
 class Shells(Model):
-    """Shells that run a text: `sh -c TEXT`."""
+    """The shells that run a text: `sh -c TEXT`."""
 
     names: Words
 
@@ -39,9 +38,9 @@ class Substitutes(Model):
     """All data of the suggestions.
 
     Attributes:
-        equivalents: for a program that is not allowed, what to write instead; `{}` stands for its
-            operands, `{1}` for the first.
-        wrapper: by name, the programs that only run another one.
+        equivalents: what to write instead of a program that is not allowed; `{}` is replaced by its
+            operands, `{1}` by the first.
+        wrapper: the programs that only run another one, by name.
         shells: the programs that run a text.
     """
 

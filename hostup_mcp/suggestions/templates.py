@@ -10,16 +10,16 @@ from typing import Final
 from hostup_mcp.policy.models import Command, Getopt, OptionSet, Subcommands
 from hostup_mcp.suggestions.wrappers import Argv
 
-# In place of these there may be a form of the whole command, and no word is at fault.
+# With one of these codes no single word is wrong, so any word may be the one to replace.
 _FORM_CODES: Final = frozenset({"usage_refused", "value_missing"})
-# Options of container verbs that take a value, so that the word after is no container.
+# Options of container verbs that have a value; the word after one is not a container.
 _TAKES_VALUE: Final = re.compile(r"-[uwe]|--(?:user|workdir|env|env-file|time|timeout|signal)")
-# Places in a form of `instead` that all words after it go into.
+# Places in a template of `instead` that take all words after the replaced one.
 _CONSUMED: Final = frozenset({"{0}", "{1}"})
 
 
 def filled(form: str, argv: Argv) -> Iterator[Argv]:
-    """A form of `equivalents` with the operands of this argv, where it has enough of them."""
+    """A template of `equivalents` with the operands of this argv, if it has enough of them."""
     operands = [word for word in argv[1:] if word[:1] not in {"-", "+", "@", ""}]
     places = {
         "{}": operands,
@@ -39,7 +39,7 @@ def filled(form: str, argv: Argv) -> Iterator[Argv]:
 
 
 def instead_of(command: Command, argv: Argv, code: str, index: int) -> Iterator[Argv]:
-    """The argv with a refused word as the program's entry would have it."""
+    """The argv with a refused word replaced as the program's entry (`instead`) says."""
     places = range(1, len(argv)) if code in _FORM_CODES and not index else (index,)
     for names, text in command.instead.items():
         forms = [shlex.split(form) for form in text.split(" or ")]
@@ -90,7 +90,7 @@ def _container(words: Sequence[str]) -> str:
 
 
 def _has_option(command: Command, argv: Argv, option: str) -> bool:
-    """Whether an option stands there already, or another one that takes the same."""
+    """Whether the argv already has the option, or another one with the same kind of value."""
     kinds: dict[str, str] = {}
     specs: list[object] = [command]
     if isinstance(command, Subcommands):

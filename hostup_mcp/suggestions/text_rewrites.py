@@ -1,7 +1,7 @@
 """Rewrites a text outside the grammar, with one thing mended.
 
-Nothing that decides what a command does is ever left out: no variable, negation, condition or loop.
-Where such a thing cannot be kept, there is no rewrite.
+A rewrite never leaves out what decides what a command does: a variable, negation, condition or
+loop. If that cannot be kept, there is no rewrite.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ Kind = Literal["same", "quoted", "changed", "literal"]
 
 @dataclass(frozen=True, slots=True)
 class Mended:
-    """Another text.
+    """A mended text.
 
     Attributes:
-        text: what is written in its place.
-        kind: `same` where a shell reads both alike; `quoted` where signs that a shell would expand
-            are now text, which is right for a program that takes text there; `literal` where that
-            is a variable, so that nothing may be changed any further; else `changed`.
+        text: the new text.
+        kind: `same` if a shell reads both alike. `quoted` if characters that a shell would expand
+            are now plain text, which is right for a program that expects text there. `literal` if
+            that was a variable; then nothing may be changed any further. Else `changed`.
     """
 
     text: str
     kind: Kind
 
 
-# Commands run as root in the folder /, so these are known.
+# Commands run as root in the folder /, so the values of these are known.
 _KNOWN: Final = {"HOME": "/root", "PWD": "/", "USER": "root", "LOGNAME": "root", "UID": "0"}
 _SINGLE = re.compile(r"'[^']*'?")
 _VARIABLE = re.compile(rf"\$(?:\{{({'|'.join(_KNOWN)})\}}|({'|'.join(_KNOWN)})(?![A-Za-z0-9_]))")
@@ -50,13 +50,13 @@ _TYPOGRAPHIC: Final = str.maketrans(
         "\u00a0": " ",
     }
 )
-# Of the reserved words, the one that is a program as well, which runs another.
+# The reserved word that is also a program, which runs another.
 _TRANSPARENT: Final = frozenset({"time"})
 _MOST_WORDS: Final = 8
 
 
 def rewrite_text(text: str, code: str, offset: int, length: int) -> Iterator[Mended]:
-    """Texts that differ from this one where the refusal of this code points, likeliest first."""
+    """Texts with another part in the place that the refusal names, likeliest first."""
     fault = TextFault(text, offset, length)
     for mended in _BY_CODE.get(code, _nothing)(fault):
         stripped = mended.text.strip()
@@ -100,7 +100,7 @@ def _tilde(fault: TextFault) -> Iterator[Mended]:
 
 
 def _substitution(fault: TextFault) -> Iterator[Mended]:
-    # The inner command by itself, to be run first.
+    # The inner command alone, to be run first.
     for found in _SUBSTITUTION.finditer(fault.text):
         yield Mended(next(part for part in found.groups() if part is not None), "changed")
 
@@ -112,7 +112,7 @@ def _brace(fault: TextFault) -> Iterator[Mended]:
     if found and found[2].count(",") < _MOST_WORDS:
         words = " ".join(found[1] + middle + found[3] for middle in found[2].split(","))
         expanded = [Mended(fault.text[:start] + words + fault.text[end:], "changed")]
-    # In a path it is the shell's; elsewhere it may well be the program's own.
+    # In a path the shell would expand it; elsewhere it may be for the program.
     yield from expanded if found and "/" in found[1] else ()
     yield from _quoted(fault)
     yield from () if found and "/" in found[1] else expanded
@@ -206,7 +206,7 @@ def _line_break(fault: TextFault) -> Iterator[Mended]:
 
 def _non_ascii(fault: TextFault) -> Iterator[Mended]:
     plain = fault.text.translate(_TYPOGRAPHIC)
-    # Long words are long options, as a rule.
+    # Long words are usually long options.
     likely = _DASHES.sub(lambda found: "-" if found[1] else "--", plain)
     for mended in (likely, _DASHES.sub("-", plain), _DASHES.sub("--", plain)):
         yield Mended(mended, "changed")
@@ -260,20 +260,20 @@ _BY_CODE: Final[dict[str, Callable[[TextFault], Iterator[Mended]]]] = {
 }
 
 
-# ------------------------------------------------------------------ where words stand
+# ------------------------------------------------------------------ positions of words
 
 
 QUOTES = re.compile(r"""'[^']*'?|"(?:\\.|[^"\\])*"?|\\.""", re.DOTALL)
-"""What is quoted or escaped in a text."""
+"""Matches each quoted or escaped part of a text."""
 
 
 def is_one_command(text: str) -> bool:
-    """Whether a text holds a single command: no operator and no line break outside quotes."""
+    """Whether a text is a single command: no operator and no line break outside quotes."""
     return not re.search(r"[|&;\n]", masked(text.strip()))
 
 
 def masked(text: str) -> str:
-    """The text with all that is quoted or escaped made unremarkable; as long as it was."""
+    """The text with plain characters for all quoted or escaped parts; its length stays the same."""
     return QUOTES.sub(lambda found: "q" * len(found.group()), text)
 
 
@@ -297,7 +297,7 @@ class TextFault:
 
     @property
     def before(self) -> str:
-        """What stands before the token."""
+        """The text before the token."""
         return self.text[: self.offset]
 
     @property
@@ -307,13 +307,13 @@ class TextFault:
 
     @property
     def after(self) -> str:
-        """What follows it."""
+        """The text after the token."""
         return self.text[self.offset + self.length :]
 
     def word(self) -> tuple[int, int]:
-        """Where the word begins and ends that the fault stands in."""
+        """The start and the end of the word that contains the token."""
         return _span(self.text, self.offset, " \t\n|&;<>")
 
     def stage(self) -> tuple[int, int]:
-        """Where the single command begins and ends that the fault stands in."""
+        """The start and the end of the stage that contains the token."""
         return _span(self.text, self.offset, "|&;\n")

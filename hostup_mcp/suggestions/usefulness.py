@@ -9,12 +9,12 @@ from hostup_mcp.policy.models import Awk, Getopt, OptionSet, PresetData, Sed
 from hostup_mcp.policy.preset import program_name
 from hostup_mcp.policy.shell.tree import Stage
 
-# These read standard input and never a file.
+# Programs that read standard input and never a file.
 _FILTERS: Final = frozenset({"tr", "rev"})
 
 
 def reads_input(stage: Stage, data: PresetData) -> bool:
-    """Whether an accepted stage reads standard input, since it names no file to read."""
+    """Whether an allowed stage reads standard input, because it names no file to read."""
     name = program_name(stage.argv[0])
     command = data.command.get(name)
     words = stage.argv[1:]
@@ -36,7 +36,7 @@ def reads_input(stage: Stage, data: PresetData) -> bool:
 
 
 def _operands(spec: OptionSet, words: Sequence[str]) -> tuple[list[str], set[str]]:
-    """The operands of an accepted argv, and the options that stand in it."""
+    """The operands and the options of an allowed argv."""
     operands: list[str] = []
     used: set[str] = set()
     at = 0
@@ -68,7 +68,7 @@ def _cluster(spec: OptionSet, word: str, used: set[str]) -> bool:
 
 
 def lacks_input(stages: Sequence[Stage], data: PresetData) -> bool:
-    """Whether a command would wait for input that none gives it, or leave unread what it gets."""
+    """Whether a stage would wait for input that it does not get, or would not read its input."""
     return any(
         reads_input(stage, data) if stage.operator != "|" else not reads_input(stage, data)
         for stage in stages
@@ -77,6 +77,6 @@ def lacks_input(stages: Sequence[Stage], data: PresetData) -> bool:
 
 
 def only_prints(stages: Sequence[Stage], data: PresetData) -> bool:
-    """Whether a command is made of the shell's own words alone, such as echo and sleep."""
+    """Whether a command has only shell builtins such as echo and sleep."""
     commands = [data.command.get(program_name(stage.argv[0])) for stage in stages]
     return all(command is not None and command.builtin for command in commands)

@@ -1,7 +1,8 @@
-"""Programs that run another one on this host as this user, and the command that they would run.
+"""Wrappers, programs that run another one on this host as this user, and the command inside them.
 
-Only these are undone. What changes the user, the host, the root folder or the environment in a way
-that matters (`sudo -u`, `ssh`, `docker exec`, `chroot`, `env X=1`) is not the same command without.
+Only these wrappers are removed. Without a wrapper that changes the user, the host, the root folder
+or the environment (`sudo -u`, `ssh`, `docker exec`, `chroot`, `env X=1`), the command would not be
+the same.
 """
 
 from __future__ import annotations
@@ -23,20 +24,20 @@ _NO_MATTER = re.compile(
 
 
 def matters_not(assignment: str) -> bool:
-    """Whether an assignment (`LANG=C`) leaves a command what it is."""
+    """Whether an assignment such as `LANG=C` does not change what the command does."""
     found = _ASSIGNMENT.fullmatch(assignment)
     return found is not None and _NO_MATTER.fullmatch(found[1]) is not None
 
 
 def unwrapped(argv: Argv) -> Argv:
-    """The argv without the wrappers around it; the same where there are none to undo."""
+    """The argv without the wrappers around it; unchanged if there are none to remove."""
     while program_name(argv[0]) != "watch" and (inner := _inside(argv)):
         argv = inner
     return argv
 
 
 def inner_line(argv: Argv) -> str | None:
-    """The command line that a shell was to run: of `sudo sh -c 'df -h | sort'`, `df -h | sort`."""
+    """The line that a shell would run: for `sudo sh -c 'df -h | sort'` it is `df -h | sort`."""
     inner: Argv | None = argv
     while inner:
         argv, name = inner, program_name(inner[0])
@@ -45,13 +46,13 @@ def inner_line(argv: Argv) -> str | None:
             return argv[2] if is_text else None
         inner = _inside(argv)
         if name == "watch":
-            # It hands its words to a shell, with blanks between.
+            # It joins its words with blanks and gives them to a shell.
             return " ".join(inner) if inner else None
     return None
 
 
 def _inside(argv: Argv) -> Argv | None:
-    """The argv that a wrapper would run, its own words left out."""
+    """The argv that a wrapper would run, without the wrapper's own words."""
     wrapper = substitutes().wrapper.get(program_name(argv[0]))
     if wrapper is None:
         return None
@@ -67,7 +68,7 @@ def _inside(argv: Argv) -> Argv | None:
 
 
 def _after_options(wrapper: Wrapper, words: Argv) -> Argv | None:
-    """What follows the options; None where one of them is not known to be harmless."""
+    """The words after the options; None if an option is not known to be harmless."""
     at = 0
     while at < len(words) and words[at].startswith("-"):
         if words[at] == "--":
@@ -80,7 +81,7 @@ def _after_options(wrapper: Wrapper, words: Argv) -> Argv | None:
 
 
 def _option_length(wrapper: Wrapper, words: Sequence[str]) -> int:
-    """How many words a harmless option takes with its value; 0 for any other."""
+    """The number of words of a harmless option with its value; 0 for any other option."""
     word, options = words[0], wrapper.options
     if word in wrapper.flags:
         return 1

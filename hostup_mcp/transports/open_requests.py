@@ -170,8 +170,8 @@ def _internal_error() -> Response:
     return error_response(
         500,
         "internal_error",
-        "hostup-mcp failed in a way it should not.",
-        "The operator finds the cause in the server's log.",
+        "hostup-mcp hit an unexpected internal error.",
+        "The operator can find the cause in the server's log.",
     )
 
 

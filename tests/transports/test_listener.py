@@ -242,7 +242,7 @@ def test_a_port_that_is_taken_is_said(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 def test_options_of_http_do_not_go_with_stdio(sandbox: Sandbox, tmp_path: Path) -> None:
-    assert "go with --transport http" in refusal(sandbox, tmp_path, "--port", "8765")
+    assert "need --transport http" in refusal(sandbox, tmp_path, "--port", "8765")
 
 
 def test_sse_alone_says_that_it_is_deprecated(sandbox: Sandbox, tmp_path: Path) -> None:

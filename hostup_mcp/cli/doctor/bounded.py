@@ -15,37 +15,37 @@ _Result = TypeVar("_Result")
 def within(seconds: float, work: Callable[[], _Result]) -> _Result:
     """The result of `work`, which may block.
 
-    Work that is given up stays behind in a thread, so that a process which is to end for certain
-    must end by `os._exit`.
+    Work that takes too long stays behind in a thread. A process that must not wait for that thread
+    ends with `os._exit`.
 
     Raises:
-        TimeoutError: it takes longer.
+        TimeoutError: the work takes longer than `seconds`.
     """
     outcome: Future[_Result] = Future()
 
     def run() -> None:
         try:
             outcome.set_result(work())
-        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+        except BaseException as error:  # noqa: BLE001 - it is raised in the caller
             outcome.set_exception(error)
 
     return _outcome(outcome, run, seconds)
 
 
 def within_loop(seconds: float, work: Callable[[], Awaitable[_Result]]) -> _Result:
-    """The same for work in an event loop of its own.
+    """The result of async `work`, which runs in its own event loop.
 
-    The loop's end is not waited for: it waits for name look-ups that nobody needs any more.
+    It does not wait until the loop is closed: closing waits for name look-ups that nobody needs.
 
     Raises:
-        TimeoutError: it takes longer.
+        TimeoutError: the work takes longer than `seconds`.
     """
     outcome: Future[_Result] = Future()
 
     async def run() -> None:
         try:
             outcome.set_result(await work())
-        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+        except BaseException as error:  # noqa: BLE001 - it is raised in the caller
             outcome.set_exception(error)
 
     return _outcome(outcome, lambda: anyio.run(run), seconds)

@@ -30,16 +30,16 @@ from hostup_mcp.hostup.models import LIST_LIMIT_MAX, VpsPage
 from hostup_mcp.hostup.pacer import Pacer
 from hostup_mcp.hostup.pacing import RateLimit, parse_rate_limit
 
-# Wrong by less, a clock does no harm; by more, the ends of rate-limit windows are misread.
+# A smaller error of the clock does no harm; with a larger one, rate-limit windows are misread.
 _CLOCK_WARN_SECONDS: Final = 5.0
 _CLOCK_FAIL_SECONDS: Final = 60.0
-# A Date is cut to whole seconds.
+# The Date header has whole seconds only.
 _DATE_SECONDS: Final = 1.0
 _LOW_SHARE: Final = 0.1
 
 
 class Connection:
-    """HostUp's API with the last reply as it came, for what the client does not tell."""
+    """HostUp's API, and its last HTTP reply, for facts that the client does not return."""
 
     def __init__(
         self,
@@ -55,8 +55,8 @@ class Connection:
             origin: where HostUp is.
             key: the API key, if there is one.
             timeouts: limits of each request.
-            rate: requests a second, as long as HostUp does not say how many may be sent.
-            key_fault: why there is no key, where something else was given for one.
+            rate: requests a second, while HostUp does not say how many it allows.
+            key_fault: why the text given as the key is not one; empty otherwise.
         """
         self.origin = origin
         self.timeouts = timeouts
@@ -74,15 +74,15 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """What came of the first request.
+    """The outcome of the first request.
 
     Attributes:
-        origin: where it went.
-        page: the first page of the list; None without it.
-        error: why there is none.
-        no_key: the error for a key that is missing; the request was made without one then.
-        reply: the reply as it came; None if none did.
-        began: when the request was begun, by this machine's clock.
+        origin: where it was sent.
+        page: the first page of the list; None if the request failed.
+        error: why the request failed.
+        no_key: the error for a missing key; the request was then sent without one.
+        reply: the HTTP reply; None if none came.
+        began: when the request began, by this machine's clock.
         seconds: how long it took.
     """
 
@@ -96,7 +96,7 @@ class Contact:
 
 
 async def first_contact(connection: Connection) -> Contact:
-    """Ask for the list of VPSs, which is read only, without a key too if there is none."""
+    """Ask for the list of VPSs, which changes nothing; without a key if there is none."""
     page: VpsPage | None = None
     error: HostUpError | None = None
     no_key: ApiKeyMissing | None = None
@@ -118,7 +118,7 @@ async def first_contact(connection: Connection) -> Contact:
 
 
 async def _without_key(connection: Connection) -> HostUpError | None:
-    """What HostUp makes of a request that nobody answers for: it should be a 401."""
+    """HostUp's answer to a request without a key: it should be a 401."""
     try:
         reply = await connection.http.request("GET", "/api/v2/vps", headers={})
         now = datetime.now(UTC)
@@ -143,14 +143,14 @@ def contact_checks(contact: Contact) -> list[Check]:
 
 
 def _not_told(check: str, contact: Contact) -> Check:
-    why = "No reply came." if contact.reply is None else "HostUp's reply does not tell."
+    why = "No reply came." if contact.reply is None else "HostUp's reply does not say."
     return Check(check, "not_made", why)
 
 
 def _reachability(contact: Contact) -> Check:
     error = contact.error
     if isinstance(error, TlsFailed):
-        return Check("reachability", "ok", f"{contact.origin} takes connections.")
+        return Check("reachability", "ok", f"{contact.origin} accepts connections.")
     if error is not None and not isinstance(error, ReplyError):
         return Check.of("reachability", error)
     status = contact.reply.status if contact.reply else 0
@@ -165,7 +165,7 @@ def _tls(contact: Contact) -> Check:
         return Check("tls", "ok", "Not used: plain HTTP, to this machine itself.")
     if contact.reply is None:
         return _not_told("tls", contact)
-    return Check("tls", "ok", "The certificate is trusted, and is that host's.")
+    return Check("tls", "ok", "The certificate is trusted and matches the host.")
 
 
 def _edge(contact: Contact) -> Check:
@@ -181,7 +181,7 @@ def _answer(contact: Contact) -> Check:
     if contact.reply is None or isinstance(error, EdgeRefused):
         return _not_told("answer", contact)
     if error is None or isinstance(error, Unauthorized | Forbidden | RateLimited):
-        return Check("answer", "ok", "The reply is of the form that HostUp documents.")
+        return Check("answer", "ok", "The reply has the form that HostUp documents.")
     return Check.of("answer", error)
 
 
@@ -199,7 +199,7 @@ def _clock(contact: Contact) -> Check:
         "clock",
         "warn" if certain < _CLOCK_FAIL_SECONDS else "fail",
         f"This machine's clock is {abs(ahead):.0f} seconds {direction} HostUp's.",
-        "Set it, and have it kept right (timedatectl set-ntp true).",
+        "Set the clock, and synchronise it (timedatectl set-ntp true).",
         "clock_off",
     )
 
@@ -218,20 +218,20 @@ def _rate_limit(contact: Contact) -> Check:
         return Check.of("rate_limit", contact.error)
     if contact.reply is None:
         return _not_told("rate_limit", contact)
-    told = parse_rate_limit(contact.reply.headers, datetime.now(UTC))
-    if told.remaining is None:
-        found = "HostUp did not say what is left; it documents that for refusals only."
+    limit = parse_rate_limit(contact.reply.headers, datetime.now(UTC))
+    if limit.remaining is None:
+        found = "HostUp did not say how many requests are left; only refusals must say that."
         return Check("rate_limit", "ok", found)
-    found = f"{told.remaining} {_of_limit(told)} left."
-    if told.limit is not None and told.remaining < told.limit * _LOW_SHARE:
-        advice = "Have other programs with this key ask less, or wait for the limit to be reset."
+    found = f"{limit.remaining} {_of_limit(limit)} left."
+    if limit.limit is not None and limit.remaining < limit.limit * _LOW_SHARE:
+        advice = "Let other programs send less with this key, or wait until the limit is reset."
         return Check("rate_limit", "warn", found, advice, "rate_limit_low")
     return Check("rate_limit", "ok", found)
 
 
-def _of_limit(told: RateLimit) -> str:
-    of = f"of {told.limit} requests" if told.limit is not None else "requests"
-    return of if told.reset_at is None else f"{of} until {told.reset_at:%H:%M:%S} UTC"
+def _of_limit(limit: RateLimit) -> str:
+    of = f"of {limit.limit} requests" if limit.limit is not None else "requests"
+    return of if limit.reset_at is None else f"{of} until {limit.reset_at:%H:%M:%S} UTC"
 
 
 def _key(contact: Contact) -> Check:
@@ -248,5 +248,5 @@ def _read_scope(contact: Contact) -> Check:
     if isinstance(contact.error, Forbidden):
         return Check.of("read:vm", contact.error)
     if contact.page is not None:
-        return Check("read:vm", "ok", "The key has it: HostUp gave the list of VPSs.")
+        return Check("read:vm", "ok", "The key has this scope: HostUp returned the list of VPSs.")
     return _not_told("read:vm", contact)

@@ -1,8 +1,8 @@
 """Checks every VPS that the key can see: whether its guest agent takes commands.
 
-Nothing is started. Beside the probe there is one more question, for the result of a command that
-cannot exist (`NO_PID`): HostUp asks the scope `write:vm` for it, and an agent in which running
-commands is disabled says so, which its answer to a ping does not tell.
+Nothing is started. Beside the availability probe it asks for the result of a command that cannot
+exist (`NO_PID`). HostUp requires the scope `write:vm` for that, and an agent in which running
+commands is disabled says so; its answer to the probe does not say that.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from hostup_mcp.output.clean import one_line
 from hostup_mcp.policy.policies import Policies
 
 NO_PID: Final = 2**31 - 1
-"""A pid that no process can have, so that asking for its result takes nobody's.
+"""A pid that no process can have, so that this request takes nobody's result.
 
-The guest agent hands each result out once, to whoever asks first. Linux numbers processes up to
+The guest agent returns each result only once, to the first request. Linux numbers processes up to
 2**22 (proc(5), pid_max), FreeBSD to 99,999, and Windows in multiples of four. HostUp documents no
-largest pid; the sandbox takes 2**63 - 1, but one of 32 bits is a number to everything on its way.
+largest pid. The sandbox accepts up to 2**63 - 1, but every program on the way can read 32 bits.
 """
 
 _PAGES_MAX: Final = 20
@@ -36,20 +36,20 @@ _ASKED_MAX: Final = 200
 _AT_ONCE: Final = 4
 _VPS_SECONDS: Final = 20.0
 _ALL_SECONDS: Final = 60.0
-# States that an owner may have meant, or that pass; the others want mending.
+# States that the owner may intend, or that end by themselves; others need to be fixed.
 _PASSING: Final = frozenset({"vps_off", "vps_starting", "vps_suspended", "guest_frozen"})
 # What HostUp may answer before it has looked at the key's scopes.
 _BEFORE_SCOPES: Final = frozenset({400, 401, 403, 405, 413, 415, 422, 429})
 
-Scope = Literal["there", "not told"] | Forbidden
+Scope = Literal["there", "unknown"] | Forbidden
 
 
 @dataclass(slots=True)
 class _Found:
-    """What is known so far, also when time runs out."""
+    """What the checks have found so far; it is kept if time runs out."""
 
     checks: dict[str, Check] = field(default_factory=dict[str, Check])
-    scope: Scope = "not told"
+    scope: Scope = "unknown"
 
 
 async def fleet_checks(client: HostUpClient, policies: Policies, first: VpsPage) -> list[Check]:
@@ -57,7 +57,7 @@ async def fleet_checks(client: HostUpClient, policies: Policies, first: VpsPage)
 
     Args:
         client: HostUp's API.
-        policies: a VPS that they close is not asked.
+        policies: a VPS that they close is not checked.
         first: the first page of the list.
     """
     found = _Found()
@@ -66,8 +66,8 @@ async def fleet_checks(client: HostUpClient, policies: Policies, first: VpsPage)
     with anyio.move_on_after(_ALL_SECONDS):
         error = await _more_pages(client, first, vpss)
         await _ask_all(client, policies, vpss[:_ASKED_MAX], found)
-        if vpss and found.scope == "not told":
-            # No VPS was ready; the scope can be told from any.
+        if vpss and found.scope == "unknown":
+            # No VPS was ready, but any VPS can show whether the key has the scope.
             await _command_fault(client, vpss[0].id, found)
     asked = [found.checks.get(vps.id) or _not_in_time(vps) for vps in vpss[:_ASKED_MAX]]
     return [_write_scope(found.scope), _list(vpss, error), *asked]
@@ -106,17 +106,17 @@ async def _ask_all(
 
 
 async def _unasked(vps: Vps, policies: Policies, inventory: Inventory) -> Check | None:
-    """The check of a VPS that no command goes to, whatever its agent says."""
+    """The check of a VPS that gets no commands, whatever its agent says; else None."""
     closed_by = policies.find(vps.id, vps.name).closed_by
     if closed_by:
-        return _check(vps, "ok", f"closed to commands by {closed_by}, so not asked.")
+        return _check(vps, "ok", f"closed to commands by {closed_by}, so not checked.")
     inventory.note(vps)
     if (await inventory.get(vps.id)).is_windows:
         return _check(
             vps,
             "warn",
             "It runs Windows, where hostup-mcp runs no commands.",
-            "Work on a Linux VPS.",
+            "Use a Linux VPS.",
             "guest_unsupported",
         )
     return None
@@ -138,7 +138,7 @@ async def _asked(
 
 
 async def _command_fault(client: HostUpClient, vps_id: str, found: _Found) -> Fault | None:
-    """What an agent says against running commands; what the answer tells of the scope is kept."""
+    """Why the agent runs no commands, if it says so. Notes what the answer shows of the scope."""
     try:
         await client.get_command(vps_id, NO_PID)
     except Forbidden as error:
@@ -148,7 +148,7 @@ async def _command_fault(client: HostUpClient, vps_id: str, found: _Found) -> Fa
             found.scope = "there"
         return recognised(error.detail)
     except HostUpError:
-        return None  # it tells nothing, and the probe had an answer
+        return None  # it shows nothing, and the probe was answered
     else:
         found.scope = "there"
     return None
@@ -158,8 +158,9 @@ def _write_scope(scope: Scope) -> Check:
     if isinstance(scope, Forbidden):
         return Check.of("write:vm", scope)
     if scope == "there":
-        return Check("write:vm", "ok", "The key seems to have it: HostUp let it ask for a result.")
-    return Check("write:vm", "not_made", "Not told: no VPS gave an answer that shows it.")
+        found = "The key seems to have this scope: HostUp let it ask for a result."
+        return Check("write:vm", "ok", found)
+    return Check("write:vm", "not_made", "Not known: no VPS gave an answer that shows it.")
 
 
 def _list(vpss: Sequence[Vps], error: HostUpError | None) -> Check:
@@ -174,7 +175,7 @@ def _list(vpss: Sequence[Vps], error: HostUpError | None) -> Check:
             "no_vps",
         )
     left_out = len(vpss) - _ASKED_MAX
-    more = f"; the last {left_out} were not asked" if left_out > 0 else ""
+    more = f"; the last {left_out} were not checked" if left_out > 0 else ""
     return Check("vps_list", "ok", f"VPSs: {len(vpss)}{more}.")
 
 
@@ -182,7 +183,7 @@ def _not_in_time(vps: Vps) -> Check:
     return _check(
         vps,
         "warn",
-        "HostUp did not say in time whether it takes commands.",
+        "HostUp did not say in time whether it accepts commands.",
         "Try again a little later.",
         "check_timeout",
     )

@@ -29,7 +29,7 @@ _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
 def local_checks(settings: Settings, policies: Policies) -> list[Check]:
-    """All of them, each ended within ten seconds."""
+    """All checks on this machine, each with a limit of ten seconds."""
     state = settings.state
     journal = state.path / "journal.sqlite3"
     made = [
@@ -55,7 +55,7 @@ def _bounded(name: str, check: Callable[[], Check]) -> Check:
         return Check(
             name,
             "fail",
-            f"It was not done within {_SECONDS:.0f} seconds.",
+            f"The check did not end within {_SECONDS:.0f} seconds.",
             "Check the disk that its files are on.",
             "check_timeout",
         )
@@ -65,14 +65,14 @@ def _policy(policies: Policies) -> Check:
     found = lint(policies)
     label = policies.default.label
     if not found:
-        return Check("policy", "ok", f"{label}, with nothing to remark.")
+        return Check("policy", "ok", f"{label}, no findings.")
     first, *rest = found
     more = f" ({len(rest)} more)" if rest else ""
     return Check(
         "policy",
         "warn",
         f"{label}. {first.place}: {first.message}{more}",
-        f"{first.advice} The whole of it: hostup-mcp policy lint",
+        f"{first.advice} All findings: hostup-mcp policy lint",
         first.code,
     )
 
@@ -83,7 +83,7 @@ def _journal(path: Path, keep_mebibytes: float) -> Check:
     except JournalError as error:
         return Check.of("journal", error)
     if state.mode is None:
-        return Check("journal", "ok", f"{path}: not there yet; the first start makes it.")
+        return Check("journal", "ok", f"{path} does not exist yet; the first start creates it.")
     found = f"{path}: {_described(state, keep_mebibytes)}."
     if state.mode & _OTHERS:
         return _open_to_others("journal", path, state.mode, "warn")
@@ -91,23 +91,24 @@ def _journal(path: Path, keep_mebibytes: float) -> Check:
 
 
 def _described(state: JournalState, keep_mebibytes: float) -> str:
-    size = f"{state.size_bytes / _MIB:.1f} MiB, of which output may be {keep_mebibytes:g}"
-    condition = "sound" if state.was_checked else "too large to be checked for damage in time"
-    return f"{condition}, {size}; {state.unfinished} commands without a result yet"
+    size = f"{state.size_bytes / _MIB:.1f} MiB (at most {keep_mebibytes:g} MiB of output)"
+    condition = "sound" if state.was_checked else "too large to check it for damage in time"
+    return f"{condition}, {size}, {state.unfinished} commands without a result yet"
 
 
 def _http_token(settings: Settings) -> Check:
     http, state = settings.http, settings.state.path
     if http.uds is not None:
-        return Check("http_token", "ok", "Not used: the mode of the Unix socket guards it.")
+        return Check("http_token", "ok", "Not used: access to the Unix socket is by file mode.")
     path = token_path(http, state)
     if path is None:
         found = Check("http_token", "ok", "Set by HOSTUP_MCP_HTTP_TOKEN or http.token.")
     elif http.token_file is None and is_absent(path):
-        return Check("http_token", "ok", f"{path}: not there; serving over HTTP makes it.")
+        found = f"{path} does not exist yet; serving over HTTP creates it."
+        return Check("http_token", "ok", found)
     else:
         found = _private("http_token", path)
-        # An empty one of the operator's own would not be made anew: the parser says what to do.
+        # The server does not replace the operator's own empty file; its parser says what to do.
         to_remake = found.code == "file_empty" and http.token_file is None
         if found.code == "file_unreadable" or to_remake:
             return found
@@ -123,7 +124,7 @@ def _http_tls(http: HttpSettings) -> Check:
         tls_context(http)
     except ServeError as error:
         return Check.of("http_tls", error)
-    return Check("http_tls", "ok", f"{http.tls_cert} and its key belong together.")
+    return Check("http_tls", "ok", f"{http.tls_cert} and its key match.")
 
 
 def _remote_access(http: HttpSettings) -> Check:
@@ -134,12 +135,12 @@ def _remote_access(http: HttpSettings) -> Check:
     return Check(
         "remote_access",
         "ok",
-        f"Other machines can reach {shown_host(http.host)}, as is asked for.",
+        f"Other machines can reach {shown_host(http.host)}, as configured.",
     )
 
 
 def _private(name: str, path: Path) -> Check:
-    """Whether a file with a secret is there, holds something, and is its user's alone."""
+    """Whether a file with a secret exists, is not empty, and only its owner can use it."""
     if open_pipe(path) is not None:
         return Check(name, "ok", f"{path}: a pipe, which is read once.")
     try:
@@ -154,7 +155,8 @@ def _private(name: str, path: Path) -> Check:
             "file_unreadable",
         )
     if is_empty:
-        advice = "Remove it; it is made anew." if name == "http_token" else "Write the key into it."
+        remake = "Remove it; the server creates a new one."
+        advice = remake if name == "http_token" else "Write the key into it."
         return Check(name, "fail", f"{path} is empty.", advice, "file_empty")
     mode = stat.S_IMODE(status.st_mode)
     if mode & _OTHERS:
@@ -166,7 +168,7 @@ def _open_to_others(name: str, path: Path, mode: int, status: Status) -> Check:
     return Check(
         name,
         status,
-        f"{path} may be used by others than its owner (mode {mode:04o}).",
+        f"Others than its owner can use {path} (mode {mode:04o}).",
         f"chmod 600 {shlex.quote(str(path))}",
         "file_open_to_others",
     )

@@ -22,8 +22,8 @@ _SHOWN: Final = {"ok": "ok", "warn": "warn", "fail": "FAIL", "not_made": "-"}
 _NEXT: Final = "-> "
 
 
-Told = HostUpError | JournalError | ConfigError | ServeError
-"""What has a code, a sentence on what happened and one on what to do."""
+ExplainedError = HostUpError | JournalError | ConfigError | ServeError
+"""An error with a code, a sentence on what happened and one on what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +31,12 @@ class Check:
     """One check.
 
     Attributes:
-        check: which, such as `tls` or `vps`.
-        status: `not_made` where something else was in the way, or did not tell.
+        check: its name, such as `tls` or `vps`.
+        status: `not_made` if another failure prevents it, or HostUp's reply does not show it.
         found: one or two sentences.
-        advice: what to do next; empty where there is nothing to do.
-        code: stable identifier of what is wrong; empty where nothing is.
-        subject: the id of the VPS that it is about; empty for the rest.
+        advice: what to do next; empty if there is nothing to do.
+        code: stable identifier of what is wrong; empty if nothing is.
+        subject: the id of the VPS that it is about; empty for other checks.
     """
 
     check: str
@@ -47,9 +47,9 @@ class Check:
     subject: str = ""
 
     @classmethod
-    def of(cls, check: str, told: Told, status: Status = "fail") -> Check:
-        """The check that came to this error, in its own words."""
-        return cls(check, status, told.message, told.advice, told.code)
+    def of(cls, check: str, error: ExplainedError, status: Status = "fail") -> Check:
+        """A check that ended with this error, in the error's words."""
+        return cls(check, status, error.message, error.advice, error.code)
 
     def cleaned(self) -> Check:
         """The same, safe for a terminal: parts of the texts may come from HostUp or from files."""
@@ -58,7 +58,7 @@ class Check:
 
 
 def exit_code(checks: Sequence[Check]) -> int:
-    """0 nothing failed, 1 something did, 2 the configuration cannot be used."""
+    """0 nothing failed, 1 something failed, 2 the configuration cannot be used."""
     failed = [check for check in checks if check.status == "fail"]
     if any(check.code == ConfigError.code for check in failed):
         return 2
@@ -76,7 +76,7 @@ def as_json(checks: Sequence[Check]) -> str:
 
 
 def as_table(checks: Sequence[Check], width: int) -> str:
-    """Lines of at most `width` columns, as far as words let them: check, status, found, advice."""
+    """A table with check, status, found and advice; lines over `width` only if a word is longer."""
     rows = [check.cleaned() for check in checks]
     name_width = max([len("check"), *(len(row.check) for row in rows)])
     lines = [f"{'check':<{name_width}}  status  found"]
@@ -103,6 +103,6 @@ def _wrapped(text: str, margin: int, width: int) -> list[str]:
 def _summary(rows: Sequence[Check]) -> str:
     counts = {status: sum(row.status == status for row in rows) for status in _SHOWN}
     return (
-        f"{counts['ok']} ok, {counts['warn']} to look at, {counts['fail']} failed, "
+        f"{counts['ok']} ok, {counts['warn']} with a warning, {counts['fail']} failed, "
         f"{counts['not_made']} not made."
     )

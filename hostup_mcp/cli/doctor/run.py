@@ -37,9 +37,9 @@ def run_checks(
     config_file: str | None,
     environ: Mapping[str, str] = os.environ,
 ) -> list[Check]:
-    """Every check, in the order in which each needs the ones before.
+    """Make all checks, each after those that it needs.
 
-    It ends within two minutes; no command is started, and no file is changed.
+    This ends within two minutes. It starts no command and changes no file.
 
     Args:
         options: values of command-line options by section and key.
@@ -51,7 +51,7 @@ def run_checks(
         settings = load(options, environ, config_file)
         policies = load_policies(settings)
     except ConfigError as error:
-        why = "It needs a configuration that can be used."
+        why = "This check needs a usable configuration."
         return [
             Check.of("configuration", error),
             *(Check(name, "not_made", why) for name in _LATER),
@@ -69,7 +69,7 @@ def _hostup_checks(settings: Settings, policies: Policies) -> list[Check]:
     try:
         return within_loop(_NETWORK_SECONDS, lambda: _ask_hostup(settings, policies))
     except TimeoutError:
-        found = f"HostUp could not be asked within {_NETWORK_SECONDS:.0f} seconds."
+        found = f"The checks of HostUp did not end within {_NETWORK_SECONDS:.0f} seconds."
         advice = "Check the network, and the name servers of this machine."
         return [Check("reachability", "fail", found, advice, "check_timeout")]
 
@@ -87,12 +87,12 @@ async def _ask_hostup(settings: Settings, policies: Policies) -> list[Check]:
             return [*checks, *await fleet_checks(connection.client, policies, contact.page)]
     finally:
         await connection.aclose()
-    why = "It needs the list of VPSs."
+    why = "This check needs the list of VPSs."
     return [*checks, *(Check(name, "not_made", why) for name in ("write:vm", "vps_list"))]
 
 
 def _timeouts(settings: Settings) -> Timeouts:
-    """Those of the settings, but no longer than somebody waits at a terminal."""
+    """The timeouts of the settings, but no longer than somebody waits at a terminal."""
     hostup = settings.hostup
     return Timeouts(
         connect=min(hostup.connect_timeout_seconds, _CONNECT_SECONDS),
