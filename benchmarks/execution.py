@@ -33,10 +33,11 @@ from mcp.client.stdio import stdio_client
 from pydantic import SecretStr
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from hostup_mcp.execution.journal import Journal, Repeats
-from hostup_mcp.execution.polling import Patience
+from hostup_mcp.execution.journal.limits import DuplicateWindow
+from hostup_mcp.execution.journal.sqlite.journal import SqliteJournal
+from hostup_mcp.execution.journal.sqlite.store import SqliteStore
 from hostup_mcp.execution.runner import Runner
-from hostup_mcp.execution.schedule import Schedule
+from hostup_mcp.execution.schedule import RetryLimits, Schedule
 from hostup_mcp.hostup.client import HostUpClient
 from hostup_mcp.hostup.http import HttpTransport, Timeouts
 from hostup_mcp.hostup.models import Vps
@@ -45,7 +46,7 @@ from hostup_mcp.policy.judge import ApprovedCommand
 from hostup_mcp.policy.policies import Policies, PolicyData
 from hostup_mcp.sandbox.api import READ, WRITE, SandboxApi, SandboxVps
 from hostup_mcp.sandbox.guests import LocalGuest
-from hostup_mcp.service import Answer, Caller, CallLimits, ToolService
+from hostup_mcp.server.service import Answer, Caller, CallLimits, ToolService
 
 KEY: Final = "benchmark_key_0123456789"
 # The window of the sandbox's rate limit.
@@ -243,10 +244,16 @@ async def tools(url: str) -> AsyncGenerator[ToolService]:
     """What the server serves, with its defaults, apart from the protocol."""
     client = HostUpClient(HttpTransport(url, Timeouts()), SecretStr(KEY), Pacer())
     with tempfile.TemporaryDirectory() as folder:
-        journal = Journal(Path(folder) / "journal.sqlite3")
+        journal = SqliteStore(Path(folder) / "journal.sqlite3")
         async with anyio.create_task_group() as tasks:
             runner = Runner(
-                client, journal, tasks, Schedule(), Patience(), repeats=Repeats(), secret=KEY
+                client,
+                SqliteJournal(journal),
+                tasks,
+                Schedule(),
+                RetryLimits(),
+                duplicates=DuplicateWindow(),
+                secret=KEY,
             )
             yield ToolService(client, runner, POLICIES, CallLimits(client_seconds=3600))
             await runner.aclose()

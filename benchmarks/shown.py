@@ -16,8 +16,9 @@ import mcp_types as types
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
+from hostup_mcp.sandbox.api_server import Sandbox
 from hostup_mcp.sandbox.guests import LocalGuest
-from hostup_mcp.sandbox.serving import WEB, Sandbox, fleet
+from hostup_mcp.sandbox.machines import WEB, fleet
 
 # With no real key in it, so that no scanner of secrets stumbles over this file.
 KEY_BLOCK: Final = (

@@ -1,6 +1,6 @@
 """`python -m hostup_mcp`: the same as the console script `hostup-mcp`."""
 
-from hostup_mcp.cli import main
+from hostup_mcp.cli.main import main
 
 if __name__ == "__main__":
     main()

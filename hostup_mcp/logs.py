@@ -1,4 +1,4 @@
-"""Logging: to stderr only, and never with the API key or another secret in it."""
+"""Logging to stderr, without the API key or other secrets."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ class _RedactingFormatter(logging.Formatter):
         self._secrets: list[str] = []
 
     def hide(self, secrets: Iterable[str]) -> None:
-        """Replace these from now on; empty ones count for nothing."""
+        """Replace these secrets from now on; empty ones are ignored."""
         forms = set(self._secrets)
         for secret in filter(None, secrets):
-            # A library may log it as a repr or as JSON, where some characters are escaped.
+            # A library may log it as a repr or as JSON, with some characters escaped.
             forms |= {secret, repr(secret)[1:-1], json.dumps(secret)[1:-1]}
         self._secrets = sorted(forms, key=len, reverse=True)
 
     def format(self, record: logging.LogRecord) -> str:
-        """The finished line, traceback and all, without the secret."""
+        """The whole line with its traceback, without the secrets."""
         line = super().format(record)
         for secret in self._secrets:
             line = line.replace(secret, "[redacted]")
@@ -31,12 +31,12 @@ class _RedactingFormatter(logging.Formatter):
 
 _formatter = _RedactingFormatter()
 
-# They log whole messages, which hold commands and their output: at level debug, and where a
-# message cannot be parsed, with the traceback.
+# At level debug, and in the traceback of a message that cannot be parsed, these log whole messages
+# with commands and their output.
 _TALKATIVE = ("mcp.server.sse", "sse_starlette")
 
-# What uvicorn warns of whenever a client, with no token needed, sends what it cannot use. The
-# client is told so; a log that strangers can fill is for debugging only.
+# Uvicorn's warnings about requests that it cannot use. A client needs no token to cause them, so
+# they are logged only at level debug; otherwise strangers could fill the log.
 _OF_STRANGERS = (
     "Invalid HTTP request received.",
     "Unsupported upgrade request.",
@@ -59,7 +59,7 @@ def configure(level: str, secret: str) -> None:
 
     Args:
         level: `debug`, `info`, `warning` or `error`.
-        secret: replaced wherever it would be written; may be empty.
+        secret: replaced in every line; may be empty.
     """
     _formatter.hide([secret])
     handler = logging.StreamHandler(sys.stderr)
@@ -75,5 +75,5 @@ def configure(level: str, secret: str) -> None:
 
 
 def hide(secrets: Iterable[str]) -> None:
-    """Replace these secrets too wherever they would be written."""
+    """Replace these secrets in every line, too."""
     _formatter.hide(secrets)

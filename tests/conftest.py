@@ -12,11 +12,13 @@ from typing import Any
 import hypothesis
 import pytest
 
-from hostup_mcp.execution.journal import Journal
+from hostup_mcp.execution.journal.sqlite.store import SqliteStore
 from hostup_mcp.hostup.origin import is_loopback
+from hostup_mcp.sandbox.api_server import Sandbox
 from hostup_mcp.sandbox.guests import LocalGuest
+from hostup_mcp.sandbox.machines import fleet
 from hostup_mcp.sandbox.qga import QgaGuest, find_qemu_ga
-from hostup_mcp.sandbox.serving import Sandbox, fleet
+from tests.runner_harness import acting
 from tests.scripted_api import ScriptedApi
 
 REQUIRE_ALL = "HOSTUP_TESTS_REQUIRE_ALL"
@@ -101,9 +103,9 @@ def scripted() -> Iterator[ScriptedApi]:
 
 
 @pytest.fixture
-def journal(tmp_path: Path) -> Journal:
+def journal(tmp_path: Path) -> SqliteStore:
     """A new journal of this test's own."""
-    return Journal(tmp_path / "journal")
+    return SqliteStore(tmp_path / "journal", me=acting)
 
 
 @pytest.fixture

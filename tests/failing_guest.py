@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hostup_mcp.sandbox.api import SandboxVps
 from hostup_mcp.sandbox.guests import LocalGuest
-from hostup_mcp.sandbox.serving import fleet
+from hostup_mcp.sandbox.machines import fleet
 
 
 class FailingGuest(LocalGuest):

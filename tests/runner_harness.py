@@ -5,30 +5,31 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import anyio
 import mcp_types as types
 from pydantic import SecretStr
 
-from hostup_mcp.execution.database import JournalError
 from hostup_mcp.execution.job import Job
-from hostup_mcp.execution.journal import Journal, Repeats
-from hostup_mcp.execution.polling import Patience
-from hostup_mcp.execution.records import LOCAL, Completed, Execution
+from hostup_mcp.execution.journal.errors import JournalError
+from hostup_mcp.execution.journal.limits import DuplicateWindow
+from hostup_mcp.execution.journal.owner import current_owner
+from hostup_mcp.execution.journal.records import LOCAL, Completed, Execution
+from hostup_mcp.execution.journal.sqlite.journal import SqliteJournal
+from hostup_mcp.execution.journal.sqlite.store import SqliteStore
 from hostup_mcp.execution.runner import Order, Runner
-from hostup_mcp.execution.schedule import Schedule
+from hostup_mcp.execution.schedule import RetryLimits, Schedule
 from hostup_mcp.hostup.client import HostUpClient
 from hostup_mcp.hostup.http import HttpTransport, Timeouts
 from hostup_mcp.hostup.pacer import Pacer
 from hostup_mcp.policy.judge import ApprovedCommand
 from hostup_mcp.policy.policies import Policies, PolicyData
-from hostup_mcp.service import Caller, CallLimits, ToolService
+from hostup_mcp.server.service import Caller, CallLimits, ToolService
 from tests.scripted_api import Answer, Received, ScriptedApi, json_answer
 
 VPS = "vps_1"
@@ -79,8 +80,8 @@ def order(text: str = "uptime", key: str | None = None, vps_id: str = VPS) -> Or
     return Order(vps_id, approved(text), key)
 
 
-REPEATS = Repeats()
-PATIENCE = Patience(lost_after=1.0, retry_after_longest=3.0, start=3.0)
+DUPLICATES = DuplicateWindow()
+RETRY_LIMITS = RetryLimits(lost_after=1.0, retry_after_longest=3.0, start=3.0)
 
 
 def client_of(url: str, longest_wait: float = 3.0) -> HostUpClient:
@@ -91,17 +92,26 @@ def client_of(url: str, longest_wait: float = 3.0) -> HostUpClient:
 @asynccontextmanager
 async def running(
     api: ScriptedApi,
-    journal: Journal,
+    journal: SqliteStore,
     clock: Callable[[], float] = time.time,
-    repeats: Repeats | None = None,
-    patience: Patience = PATIENCE,
+    duplicates: DuplicateWindow | None = None,
+    limits: RetryLimits = RETRY_LIMITS,
     schedule: Schedule | None = None,
     client: HostUpClient | None = None,
     **more: Any,
 ) -> AsyncGenerator[Runner]:
-    client, more = client or client_of(api.url), {"repeats": repeats, "clock": clock, **more}
+    client, more = (
+        client or client_of(api.url),
+        {
+            "duplicates": duplicates,
+            "clock": clock,
+            "me": acting,
+            **more,
+        },
+    )
     async with anyio.create_task_group() as tasks:
-        runner = Runner(client, journal, tasks, schedule or Schedule(), patience, **more)
+        store = SqliteJournal(journal)
+        runner = Runner(client, store, tasks, schedule or Schedule(), limits, **more)
         try:
             yield runner
         finally:
@@ -109,20 +119,21 @@ async def running(
         tasks.cancel_scope.cancel()
 
 
-ACTING: ContextVar[str] = ContextVar("ACTING")
+ACTING: ContextVar[str | None] = ContextVar("ACTING", default=None)
 """Whom the journal takes the running code for, where a test plays several processes."""
+
+
+def acting() -> str:
+    """The process that the running code plays; this one where it plays none."""
+    return ACTING.get() or current_owner()
 
 
 @contextmanager
 def processes(*owners: str) -> Generator[None]:
     """Let the code run as one of these processes, by `ACTING`; at first as the first of them."""
-    acting = ACTING.set(owners[0])
-    with ExitStack() as stack:
-        for module in ("journal", "owner", "reader", "runner"):
-            name = f"hostup_mcp.execution.{module}.current_owner"
-            stack.enter_context(patch(name, ACTING.get))
-        yield
-    ACTING.reset(acting)
+    token = ACTING.set(owners[0])
+    yield
+    ACTING.reset(token)
 
 
 @contextmanager
@@ -160,16 +171,16 @@ class Tools:
 @asynccontextmanager
 async def tools(
     api: ScriptedApi,
-    journal: Journal,
+    journal: SqliteStore,
     *,
     client_name: str | None = "claude-ai",
-    repeats: Repeats | None = REPEATS,
+    duplicates: DuplicateWindow | None = DUPLICATES,
     longest_wait: float = 3.0,
     **more: Any,
 ) -> AsyncGenerator[Tools]:
     """The tools in this process, with the settings' defaults for repeats."""
     client = client_of(api.url, longest_wait)
-    async with running(api, journal, repeats=repeats, client=client, **more) as runner:
+    async with running(api, journal, duplicates=duplicates, client=client, **more) as runner:
         service = ToolService(client, runner, Policies(PolicyData()), CallLimits())
         yield Tools(service, client_name)
 
@@ -181,7 +192,7 @@ async def followed(runner: Runner, pid: int) -> Job:
     return job
 
 
-def wrote(journal: Journal, execution: Execution) -> str:
+def wrote(journal: SqliteStore, execution: Execution) -> str:
     """The stdout of a command that has ended."""
     assert isinstance(execution.state, Completed)
     return journal.output(execution).stdout.text

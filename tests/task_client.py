@@ -10,7 +10,7 @@ import mcp_types as types
 from mcp.client.extension import ClaimContext, ClientExtension, ResultClaim
 from pydantic import ConfigDict
 
-from hostup_mcp.tasks import EXTENSION
+from hostup_mcp.server.tasks import EXTENSION
 
 DECLARED: dict[str, Any] = {"extensions": {EXTENSION: {}}}
 

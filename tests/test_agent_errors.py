@@ -77,7 +77,7 @@ ERRORS: dict[str, tuple[Answer, str, list[str]]] = {
     "wrong types": (
         json_answer({"data": [{"id": 7}], "available": "perhaps"}),
         "hostup_malformed_reply",
-        ["not of the documented form"],
+        ["not have the documented form"],
     ),
     "an array": (json_answer([1]), "hostup_malformed_reply", ["not an object"]),
     "20 MB": (Answer(200, b"x" * 20_000_000), "hostup_reply_too_large", ["more than"]),
@@ -179,7 +179,7 @@ def test_a_fault_before_the_start_leaves_the_command_not_run(
             text = error_text(client.call("vps_exec", vps_id=VPS, command="uptime"))
             assert text.startswith(f"{code}: "), (name, text)
             assert "The command was not run." in text, name
-            assert "status: unavailable" in text, name
+            assert "status: not_started" in text, name
             # Asked beside the look-up, and once more: what failed may have passed.
             assert [r.method for r in scripted.received] == ["GET", "GET"], name
             relieve(client, scripted, name)
@@ -204,12 +204,12 @@ def test_a_fault_of_the_start_is_told_as_not_run_only_where_that_is_certain(
             assert text.startswith(f"{expected}: "), (name, text)
             if name in CERTAIN:
                 assert "The command was not run." in text, name
-                assert "status: unavailable" in text, name
+                assert "status: not_started" in text, name
             else:
                 assert "may have run" in text or "not known whether the command ran" in text, text
                 assert "status: unknown" in text, name
                 assert "Check whether it ran" in text, name
-                assert "to run it again nonetheless, give a new idempotency_key" in text, name
+                assert "To run it again anyway, give a new idempotency_key" in text, name
             assert [r.method for r in scripted.received].count("POST") == 1, name
             if name not in CERTAIN:
                 again = error_text(client.call("vps_exec", **order))
@@ -241,7 +241,7 @@ def test_a_fault_of_the_poll_never_says_that_the_command_failed(
             assert "The command was started" in text, name
             assert "exec_id: exec_" in text, name
             assert "pid: 42" in text, name
-            assert f"status: {'lost' if name in LOST else 'unavailable'}" in text, (name, text)
+            assert f"status: {'lost' if name in LOST else 'running'}" in text, (name, text)
             # Once the fault has passed, the result is there, also where it was taken for lost.
             scripted.script = in_state("poll")(json_answer({"exited": True, "exitCode": 0}))
             handle = re.search("exec_[a-z2-7]{26}", text)
@@ -265,7 +265,9 @@ def test_a_result_of_20_mb_is_read_and_a_passing_fault_is_overcome(
         assert result["structuredContent"]["stdout_bytes"] == 20_000_000
         cut, note = result["structuredContent"]["notes"]
         assert "kept only the first 16777216 bytes" in cut
-        assert "of 20000000 (4000000 lines); the rest: vps_exec_result with exec_id" in note
+        assert (
+            "of 20000000 (4000000 lines); for the rest, call vps_exec_result with exec_id" in note
+        )
         assert note in result["content"][0]["text"]
         assert len(result["content"][0]["text"]) < 20_000
 
@@ -342,7 +344,7 @@ def test_a_reason_cannot_forge_lines_or_fill_the_context(
         text = error_text(client.call("vps_exec", vps_id=VPS, command="uptime"))
         assert len(text) < 1000
         assert [line for line in text.splitlines() if line.startswith("status:")] == [
-            "status: unavailable"
+            "status: not_started"
         ]
         listed = client.call("list_vps")["result"]
         assert len(listed["content"][0]["text"]) < 1000
@@ -360,7 +362,7 @@ def test_a_signal_and_a_cut_output_are_told_in_both_parts(
         result = client.call("vps_exec", vps_id=VPS, command="uptime")["result"]
     shown, structured = result["content"][0]["text"], result["structuredContent"]
     assert (structured["exit_code"], structured["signal"]) == (None, 9)
-    assert "no exit code: it was ended by signal: 9" in shown
+    assert "no exit code: signal 9 ended it" in shown
     for part in (shown, "".join(structured["notes"])):
         assert "kept only the first 16777216 bytes" in part
 

@@ -7,16 +7,16 @@ import shlex
 import pytest
 from pydantic import ValidationError
 
-from hostup_mcp.policy.definitions import Definition, ListType, TextType, TokensType
 from hostup_mcp.policy.judge import ApprovedCommand, Refusal
 from hostup_mcp.policy.models import OptionSet
-from hostup_mcp.policy.options import check_options
-from hostup_mcp.policy.path_blocks import PathBlock
-from hostup_mcp.policy.path_patterns import PathPattern
-from hostup_mcp.policy.paths import PathRules
-from hostup_mcp.policy.shapes import Shape, check_shapes
-from hostup_mcp.policy.tree import Word
-from hostup_mcp.policy.values import ValueTypes
+from hostup_mcp.policy.programs.getopt import check_options
+from hostup_mcp.policy.programs.shapes import Shape, check_shapes
+from hostup_mcp.policy.shell.tree import Word
+from hostup_mcp.policy.values.definitions import Definition, ListType, TextType, TokensType
+from hostup_mcp.policy.values.path_blocks import PathBlock
+from hostup_mcp.policy.values.path_patterns import PathPattern
+from hostup_mcp.policy.values.paths import PathRules
+from hostup_mcp.policy.values.types import ValueTypes
 from tests.runner_harness import POLICY
 
 DEFINITIONS: dict[str, Definition] = {

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from hostup_mcp.execution.availability import Availability
-from hostup_mcp.execution.journal import Journal
-from hostup_mcp.execution.records import Ended
+from hostup_mcp.execution.journal.records import Ended
+from hostup_mcp.execution.journal.sqlite.store import SqliteStore
 from hostup_mcp.hostup.errors import ServerFailure
 from hostup_mcp.hostup.models import Vps
 from tests.runner_harness import (
@@ -48,7 +48,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any] | Answer, str, str]] = {
     "off, by the probe alone": ({"vmRunning": False}, Answer(502), "vps_off: ", "Start the VPS"),
     "off, by the status alone": ({}, {"powerState": "stopped"}, "vps_off: ", "Start the VPS"),
     "stopping": ({}, {"powerState": "stopping"}, "vps_off: The VPS is shutting", "Start the VPS"),
-    "paused": ({}, {"powerState": "paused"}, "vps_off: The VPS is paused.", "Have it resumed"),
+    "paused": ({}, {"powerState": "paused"}, "vps_off: The VPS is paused.", "Resume the VPS"),
     "starting": ({}, {"powerState": "starting"}, "vps_starting: ", "Try again in a minute."),
     "set up": ({}, {"powerState": "provisioning"}, "vps_starting: ", "Try again in a few minutes"),
     "failed": ({}, {"powerState": "error"}, "vps_failed: ", "Ask HostUp's support."),
@@ -61,24 +61,26 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any] | Answer, str, str]] = {
     ),
     "exec disabled": (
         {"reason": "Command guest-exec has been disabled"}, RUNNING,
-        "exec_disabled: The guest agent answers, but does not run commands",
+        "exec_disabled: The guest agent answers but runs no commands",
         "/etc/sysconfig/qemu-ga",
     ),
     "frozen": (
         {"reason": "Command guest-exec has been disabled: the agent is in frozen state"}, RUNNING,
         "guest_frozen: The file systems of the VPS are frozen", "Try again in a minute or two.",
     ),
-    "nothing known": ({}, Answer(500), "vps_unavailable: The VPS takes no commands now.", "Start"),
+    "nothing known": (
+        {}, Answer(500), "vps_unavailable: The VPS accepts no commands now.", "Start",
+    ),
     "unknown words": (
         {"reason": "because."}, {"powerState": "odd"},
-        "vps_unavailable: The VPS takes no commands now. HostUp says: because. The", "Start",
+        "vps_unavailable: The VPS accepts no commands now. HostUp says: because. The", "Start",
     ),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", CASES)
 async def test_a_vps_that_takes_no_commands_is_asked_about_once(
-    scripted: ScriptedApi, journal: Journal, name: str
+    scripted: ScriptedApi, journal: SqliteStore, name: str
 ) -> None:
     probe, status, said, advice = CASES[name]
     scripted.script = unavailable(probe, status)
@@ -89,26 +91,26 @@ async def test_a_vps_that_takes_no_commands_is_asked_about_once(
     assert first.startswith(said)
     assert "The command was not run." in first
     assert advice in first
-    assert "status: unavailable" in rest
+    assert "status: not_started" in rest
     paths = [request.path.rpartition("/")[2] for request in scripted.received]
     assert paths == ["exec", "status"]
 
 
 @pytest.mark.parametrize("status", ["suspended", "terminated", "cancelled", "expired", "fraud"])
 async def test_a_vps_that_is_not_in_service(
-    scripted: ScriptedApi, journal: Journal, status: str
+    scripted: ScriptedApi, journal: SqliteStore, status: str
 ) -> None:
     scripted.script = unavailable({"vmRunning": False}, {"powerState": "stopped"})
     async with running(scripted, journal) as runner:
         fault = await runner.availability.check(VPS, status)
     assert fault
     assert fault.code == "vps_suspended"
-    assert fault.message == f"The VPS is not in service: HostUp has it as {status}."
+    assert fault.message == f"The VPS is not in service: HostUp gives its status as {status}."
     assert fault.advice == "The owner should look at the order and its payment at HostUp."
 
 
 async def test_the_service_is_known_from_the_look_up_before_the_command(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     suspended = Vps(id=VPS, service_status="suspended").model_dump(by_alias=True)
 
@@ -163,7 +165,7 @@ async def test_a_probe_without_an_answer_is_no_answer(scripted: ScriptedApi) -> 
 
 
 async def test_the_probe_costs_one_request_for_many_commands_and_a_failure_brings_it_back(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     scripted.script = flow()
     async with tools(scripted, journal) as client:
@@ -194,7 +196,7 @@ REFUSED: dict[str, tuple[Answer, str, str]] = {
     ),
     "blocked": (
         json_answer(problem(400, "invalid_request", "The command was blocked for safety."), 400),
-        "command_blocked: HostUp's own safety check refused the command.", "use another command",
+        "command_blocked: HostUp's own safety check refused the command.", "Use another command",
     ),
     "agent gone": (
         json_answer(problem(409, "upstream_failed", "QEMU guest agent is not running"), 409),
@@ -207,22 +209,22 @@ REFUSED: dict[str, tuple[Answer, str, str]] = {
     "scope": (
         json_answer(problem(403, "forbidden"), 403),
         "hostup_forbidden: HostUp refused: the API key lacks the scope write:vm, which starting a "
-        "command needs, or the VPS is not its owner's", "give the key the scope write:vm",
+        "command needs, or the VPS belongs to another account", "give the key the scope write:vm",
     ),
     "edge": (
         Answer(403, b"error code: 1010"),
         "hostup_edge_refused: HostUp's web edge refused the request", "not about the API key's sco",
     ),
     "not there": (
-        json_answer(problem(404, "not_found"), 404), "hostup_not_found: HostUp has no such thing, "
-        "or it is not this key's to see", "Take vps_id from list_vps",
+        json_answer(problem(404, "not_found"), 404), "hostup_not_found: HostUp has no such VPS or "
+        "command, or this key may not see it", "Use a vps_id from list_vps",
     ),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", REFUSED)
 async def test_a_start_that_is_refused_is_told_apart_and_not_made_again(
-    scripted: ScriptedApi, journal: Journal, name: str
+    scripted: ScriptedApi, journal: SqliteStore, name: str
 ) -> None:
     answer, said, advice = REFUSED[name]
     scripted.script = flow(start=answer)
@@ -231,20 +233,20 @@ async def test_a_start_that_is_refused_is_told_apart_and_not_made_again(
     assert text(result).startswith(said)
     assert "The command was not run." in text(result)
     assert advice in text(result)
-    assert "status: unavailable" in text(result)
+    assert "status: not_started" in text(result)
     assert starts(scripted) == 1
 
 
 async def test_the_scope_is_named_for_the_very_call(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     forbidden = json_answer(problem(403, "forbidden"), 403)
     lacks = "hostup_forbidden: {} the API key lacks the scope {}, which {} needs"
     for refused, said in (
         ("/api/v2/vps?", ("HostUp refused:", "read:vm", "listing VPSs")),
         ("/vps/vps_1", ("HostUp refused:", "read:vm", "looking up a VPS")),
-        ("/exec", ("HostUp refused:", "read:vm", "asking whether a VPS takes commands")),
-        ("pid=7", ("The command was started, and its result cannot be read now. HostUp refused:",
+        ("/exec", ("HostUp refused:", "read:vm", "asking whether a VPS accepts commands")),
+        ("pid=7", ("The command was started, but its result cannot be read now. HostUp refused:",
                    "write:vm", "reading a command's result")),
     ):  # fmt: skip
         scripted.describes_machines = refused != "/vps/vps_1"
@@ -268,7 +270,7 @@ async def test_the_scope_is_named_for_the_very_call(
 
 
 async def test_a_start_that_had_no_effect_is_made_again_within_its_time(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     limited = json_answer(problem(429, "rate_limited"), 429, Retry_After="1")
     answers = iter([limited, json_answer({"pid": 7})])
@@ -279,7 +281,7 @@ async def test_a_start_that_had_no_effect_is_made_again_within_its_time(
 
 
 async def test_a_rate_limit_that_outlasts_it_says_until_when(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     limited = json_answer(problem(429, "rate_limited"), 429, Retry_After="42")
     scripted.script = flow(start=limited)
@@ -291,7 +293,7 @@ async def test_a_rate_limit_that_outlasts_it_says_until_when(
 
 
 async def test_a_host_that_is_not_there_is_tried_a_few_times(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
@@ -307,7 +309,7 @@ async def test_a_host_that_is_not_there_is_tried_a_few_times(
 
 @pytest.mark.parametrize("answer", [Answer(hang_up=True), Answer(502), Answer(200, b"{}")])
 async def test_a_start_that_may_have_had_an_effect_is_never_made_again(
-    scripted: ScriptedApi, journal: Journal, answer: Answer
+    scripted: ScriptedApi, journal: SqliteStore, answer: Answer
 ) -> None:
     scripted.script = flow(start=answer)
     async with running(scripted, journal) as runner:

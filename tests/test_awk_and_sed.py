@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hostup_mcp.policy.preset import Preset
-from hostup_mcp.policy.tree import Word
+from hostup_mcp.policy.shell.tree import Word
 from tests.conftest import missing
 
 MADE = "made"

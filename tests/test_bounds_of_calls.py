@@ -5,15 +5,15 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from hostup_mcp.execution.journal import Journal
-from hostup_mcp.service import CallLimits, ToolService
+from hostup_mcp.execution.journal.sqlite.store import SqliteStore
+from hostup_mcp.server.service import CallLimits, ToolService
 from tests.runner_harness import GOES_ON, POLICIES, client_of, flow, running, starts, tools
 from tests.scripted_api import Answer, ScriptedApi, json_answer
 from tests.stdio_client import facts, text
 
 
 async def test_a_list_that_does_not_come_is_an_error_before_the_client_gives_up(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     scripted.script = lambda _: Answer(200, json_answer({"data": []}).body, delay=1.9)
     async with tools(scripted, journal, client_name="inspector-client") as agent:
@@ -29,7 +29,7 @@ async def test_a_list_that_does_not_come_is_an_error_before_the_client_gives_up(
 
 
 async def test_a_principal_has_so_many_commands_unfinished_and_others_theirs(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     scripted.script = flow(lambda: GOES_ON)
     client = client_of(scripted.url)
@@ -39,7 +39,7 @@ async def test_a_principal_has_so_many_commands_unfinished_and_others_theirs(
             agent = replace(any_agent, service=service)
             facts(await agent.exec(wait_seconds=0))
             refused = text(await agent.exec("df -h", wait_seconds=0))
-            assert refused.startswith("too_many_commands: 1 commands were started here")
+            assert refused.startswith("too_many_commands: You already have 1 unfinished commands")
             assert "execution.commands_at_once" in refused
             other = replace(agent, principal="another")
             facts(await other.exec("df -h", wait_seconds=0))

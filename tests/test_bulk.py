@@ -21,10 +21,11 @@ import uvicorn
 from pydantic import SecretStr
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from hostup_mcp.execution.journal import Journal, Repeats
-from hostup_mcp.execution.polling import Patience
+from hostup_mcp.execution.journal.limits import DuplicateWindow
+from hostup_mcp.execution.journal.sqlite.journal import SqliteJournal
+from hostup_mcp.execution.journal.sqlite.store import SqliteStore
 from hostup_mcp.execution.runner import Runner
-from hostup_mcp.execution.schedule import Schedule
+from hostup_mcp.execution.schedule import RetryLimits, Schedule
 from hostup_mcp.hostup.client import HostUpClient
 from hostup_mcp.hostup.http import HttpTransport, Timeouts
 from hostup_mcp.hostup.models import Vps
@@ -32,7 +33,7 @@ from hostup_mcp.hostup.pacer import Pacer
 from hostup_mcp.policy.policies import Policies, PolicyData
 from hostup_mcp.sandbox.api import READ, WRITE, SandboxApi, SandboxVps
 from hostup_mcp.sandbox.guests import Exit, LocalGuest
-from hostup_mcp.service import Caller, CallLimits, ToolService
+from hostup_mcp.server.service import Caller, CallLimits, ToolService
 from tests.stdio_client import facts
 
 KEY = "some_key_123"
@@ -168,7 +169,7 @@ async def run_all(url: str, folder: str) -> dict[str, Any]:
     """Give all commands at once; what each printed, as the tool tells it."""
     http = HttpTransport(url, Timeouts())
     client = HostUpClient(http, SecretStr(KEY), Pacer(rate=UNTOLD_RATE))
-    journal = Journal(Path(folder) / "journal")
+    journal = SqliteStore(Path(folder) / "journal")
     policies = Policies(PolicyData(preset="unrestricted"))
     answers: list[tuple[str, int]] = [("", 0)] * COMMANDS
 
@@ -186,7 +187,13 @@ async def run_all(url: str, folder: str) -> dict[str, Any]:
 
     async with anyio.create_task_group() as tasks:
         runner = Runner(
-            client, journal, tasks, Schedule(), Patience(), repeats=Repeats(), secret=KEY
+            client,
+            SqliteJournal(journal),
+            tasks,
+            Schedule(),
+            RetryLimits(),
+            duplicates=DuplicateWindow(),
+            secret=KEY,
         )
         service = ToolService(client, runner, policies, CallLimits(client_seconds=600))
         async with anyio.create_task_group() as calls:

@@ -14,7 +14,7 @@ from typing import Any
 import click
 import pytest
 
-from hostup_mcp.check import (
+from hostup_mcp.cli.check import (
     check_batch,
     check_expectations,
     check_one,
@@ -24,8 +24,8 @@ from hostup_mcp.check import (
     report,
 )
 from hostup_mcp.policy.describe import full
-from hostup_mcp.policy.emit import PROLOGUE
 from hostup_mcp.policy.policies import Policies, PolicyData
+from hostup_mcp.policy.shell.emit import PROLOGUE
 from tests.runner_harness import POLICY
 
 CONFIG = """
@@ -298,7 +298,7 @@ def test_no_expectation_at_all_is_no_success(capsys: pytest.CaptureFixture[str])
 
 def test_findings(capsys: pytest.CaptureFixture[str]) -> None:
     assert print_findings(Policies(PolicyData())) == 0
-    assert capsys.readouterr().out == "Nothing to remark.\n"
+    assert capsys.readouterr().out == "No findings.\n"
     assert print_findings(RULED) == 1
     assert capsys.readouterr().out.startswith("policy.rules[0]: examples_missing: It has no exam")
 
@@ -401,7 +401,7 @@ def test_the_policy_commands(config: str, tmp_path: Path) -> None:
 
 def test_check_needs_no_key_and_neither_mcp_nor_httpx() -> None:
     script = (
-        "import sys; from hostup_mcp.cli import main\n"
+        "import sys; from hostup_mcp.cli.main import main\n"
         "try: main(['check', '--json', 'df'])\n"
         "except SystemExit as end: assert end.code == 0\n"
         "heavy = {'mcp', 'mcp_types', 'httpx', 'starlette', 'uvicorn', 'anyio'}\n"

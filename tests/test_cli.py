@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from hostup_mcp import demo
-from hostup_mcp.sandbox import lingering
+from hostup_mcp.cli import demo
+from hostup_mcp.sandbox import detached
+from hostup_mcp.sandbox.api_server import Sandbox
+from hostup_mcp.sandbox.detached import DetachedSandbox
 from hostup_mcp.sandbox.guests import AbsentGuest
-from hostup_mcp.sandbox.lingering import Lingering
-from hostup_mcp.sandbox.serving import Sandbox, fleet
+from hostup_mcp.sandbox.machines import fleet
 from tests.stdio_client import RawClient, environment
 
 
@@ -35,7 +36,7 @@ def run(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
 
 def test_help_names_every_command_and_imports_nothing_heavy() -> None:
     script = (
-        "import sys; from hostup_mcp.cli import main\n"
+        "import sys; from hostup_mcp.cli.main import main\n"
         "try: main(['--help'])\n"
         "except SystemExit as end: assert end.code == 0\n"
         "heavy = {'mcp', 'mcp_types', 'pydantic', 'httpx', 'starlette', 'uvicorn'}\n"
@@ -141,7 +142,7 @@ def test_the_sandbox_tells_how_to_use_it_and_what_it_does(number: signal.Signals
     assert re.search(r"export HOSTUP_API_KEY=sandbox_\S+\n", shown)
 
 
-class Standing(Lingering):
+class Standing(DetachedSandbox):
     """A sandbox in this process, which a demo need not stop."""
 
     def stop(self) -> None:
@@ -155,16 +156,16 @@ def test_the_demo_fails_when_a_step_fails(
     dead = AbsentGuest("VM is not running", vm_running=False)
     with Sandbox(fleet(dead)) as sandbox:
 
-        def standing(*_: object) -> Lingering:
+        def standing(*_: object) -> DetachedSandbox:
             url, key = sandbox.base_url, sandbox.api_key
             return Standing(pid=0, base_url=url, api_key=key, description="A dead one.")
 
-        monkeypatch.setattr(lingering, "start", standing)
+        monkeypatch.setattr(detached, "start", standing)
         assert demo.run_demo("local") == 1
     out, err = capsys.readouterr()
     assert "vps_off: The VPS is off." in out
     assert "The demo failed: uname -a came back as an error" in err
-    assert "All of it worked" not in out
+    assert "Everything worked" not in out
 
 
 def test_a_demo_that_was_killed_shows_its_commands_result_when_it_is_started_again() -> None:
@@ -184,7 +185,7 @@ def test_a_demo_that_was_killed_shows_its_commands_result_when_it_is_started_aga
     assert f"exec_id: {handle[1]}" in taken_up
     assert "exit code 0" in taken_up
     assert "command: sleep 5 && date -u" in taken_up
-    assert "All of it worked" in again.stdout
+    assert "Everything worked" in again.stdout
 
 
 @pytest.mark.parametrize(

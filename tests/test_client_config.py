@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import pytest
 
-from hostup_mcp.client_config import (
+from hostup_mcp.cli.client_config import (
     CLIENTS,
     DEFAULT_URL,
     Server,
@@ -25,8 +25,8 @@ from hostup_mcp.client_config import (
     default_key_file,
     snippet,
 )
-from hostup_mcp.clients import CLIENTS as WAITING
-from hostup_mcp.sandbox.serving import Sandbox
+from hostup_mcp.sandbox.api_server import Sandbox
+from hostup_mcp.server.client_timeouts import CLIENTS as WAITING
 from tests.stdio_client import connect_with, facts
 
 KEY = "hk_live_0123456789abcdef"
@@ -144,7 +144,7 @@ def test_over_http_there_is_the_address_and_no_token(client: str) -> None:
     assert TOKEN not in ran.stdout + ran.stderr
     if client in WITHOUT_HTTP:
         assert (ran.returncode, ran.stdout) == (2, "")
-        assert "Leave --transport http out." in ran.stderr
+        assert "Leave out --transport http." in ran.stderr
         return
     assert ran.returncode == 0
     assert "serve --transport http" in ran.stderr
@@ -177,7 +177,7 @@ def test_a_url_without_the_servers_path_is_warned_of(
     ran = run(client, "--transport", "http", "--url", url)
     assert ran.returncode == 0
     assert url in ran.stdout
-    assert ("Warning: the server answers at the path /mcp" in ran.stderr) == is_warned
+    assert ("Warning: the server serves the path /mcp" in ran.stderr) == is_warned
 
 
 @pytest.mark.parametrize(
@@ -274,9 +274,9 @@ def test_a_path_that_no_settings_can_hold_is_refused() -> None:
     [
         ([], "Missing argument"),
         (["emacs"], "'emacs' is not one of 'claude-desktop'"),
-        (["cursor", "--url", "http://127.0.0.1/mcp"], "--url goes with --transport http"),
-        (["http", "--url", "http://x.example/mcp?token=t"], "no token goes into a URL"),
-        (["http", "--url", "http://u:p@x.example/mcp"], "no token goes into a URL"),
+        (["cursor", "--url", "http://127.0.0.1/mcp"], "--url needs --transport http"),
+        (["http", "--url", "http://x.example/mcp?token=t"], "a token does not belong in a URL"),
+        (["http", "--url", "http://u:p@x.example/mcp"], "a token does not belong in a URL"),
         (["http", "--url", "x.example"], "not the address of a server"),
         (["http", "--url", ""], "not the address of a server"),
         (["http", "--url", "http://[x/mcp"], "not the address of a server"),

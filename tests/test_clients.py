@@ -6,7 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostup_mcp.clients import CLIENTS, UNKNOWN_SECONDS, budget_seconds, limit_seconds
+from hostup_mcp.server.client_timeouts import (
+    CLIENTS,
+    UNKNOWN_SECONDS,
+    budget_seconds,
+    limit_seconds,
+)
 
 
 @pytest.mark.parametrize(

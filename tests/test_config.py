@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hostup_mcp.config import ConfigError, Settings, load
+from hostup_mcp.config.loading import ConfigError, Settings, load
 
 KEY = "hk_live_0123456789"
 
@@ -122,7 +122,7 @@ def test_the_key_is_not_shown() -> None:
             ["no key 'base_ur' (value not shown)", "Its keys are: base_url, "],
         ),
         ("[hosting]\nx = 1", ["hosting", "Sections are: hostup, "]),
-        ("hostup = 3", ["'hostup' stands outside a section", "[hostup], "]),
+        ("hostup = 3", ["'hostup' is outside any section", "[hostup], "]),
         (
             "[hostup]\nread_timeout_seconds = '5'",
             ["= (not shown)", "a number of seconds from 1 to 600"],

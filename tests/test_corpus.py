@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from hostup_mcp.policy.emit import PROLOGUE
 from hostup_mcp.policy.judge import ApprovedCommand, Refusal
 from hostup_mcp.policy.policies import Policies, PolicyData
+from hostup_mcp.policy.shell.emit import PROLOGUE
+from hostup_mcp.suggestions.nearest import nearest
 from tests.runner_harness import POLICY
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -61,5 +62,5 @@ def assert_teaches(refusal: Refusal, command: str) -> None:
     assert refusal.hint.endswith((".", ";", "uptime")), refusal.hint
     assert refusal.who_can_change_it
     assert 0 <= refusal.offset <= refusal.offset + refusal.length <= len(command)
-    for near in refusal.nearest:
+    for near in nearest(POLICY, command, refusal):
         assert isinstance(POLICY.judge(near), ApprovedCommand), near

@@ -25,8 +25,8 @@ from hostup_mcp.policy.models import (
     Shapes,
     Subcommands,
 )  # fmt: skip
-from hostup_mcp.policy.path_patterns import PathPattern
 from hostup_mcp.policy.preset import preset_data, program_name
+from hostup_mcp.policy.values.path_patterns import PathPattern
 from tests.conftest import missing
 from tests.runner_harness import POLICY
 

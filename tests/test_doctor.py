@@ -21,19 +21,20 @@ import pytest
 import trustme
 from pydantic import SecretStr
 
-from hostup_mcp.doctor import fleet as doctor_fleet
-from hostup_mcp.doctor.bounded import within, within_loop
-from hostup_mcp.doctor.fleet import NO_PID
-from hostup_mcp.doctor.report import Check, as_json, as_table, exit_code
-from hostup_mcp.doctor.run import run_checks
-from hostup_mcp.execution.database import VERSION
-from hostup_mcp.execution.journal import Journal
+from hostup_mcp.cli.doctor import fleet as doctor_fleet
+from hostup_mcp.cli.doctor.bounded import within, within_loop
+from hostup_mcp.cli.doctor.fleet import NO_PID
+from hostup_mcp.cli.doctor.report import Check, as_json, as_table, exit_code
+from hostup_mcp.cli.doctor.run import run_checks
+from hostup_mcp.execution.journal.sqlite.schema import VERSION
+from hostup_mcp.execution.journal.sqlite.store import SqliteStore
 from hostup_mcp.hostup.client import HostUpClient
 from hostup_mcp.hostup.http import HttpTransport, Timeouts
 from hostup_mcp.hostup.models import OperatingSystem
 from hostup_mcp.sandbox.api import SandboxVps
+from hostup_mcp.sandbox.api_server import Sandbox
 from hostup_mcp.sandbox.guests import AbsentGuest, Exit, Guest, LocalGuest, UnknownPid
-from hostup_mcp.sandbox.serving import DB, MAIL, WEB, Sandbox, fleet
+from hostup_mcp.sandbox.machines import DB, MAIL, WEB, fleet
 from tests.scripted_api import Answer, Received, Script, ScriptedApi, json_answer, problem
 
 KEY = "hk_live_0123456789abcdef"
@@ -220,7 +221,7 @@ def test_tls_that_is_trusted(state: Path, tmp_path: Path, monkeypatch: pytest.Mo
         api.script = listing([])
         checks = examine(api.url, KEY, state)
     tls = row(checks, "tls")
-    assert (tls.status, tls.found) == ("ok", "The certificate is trusted, and is that host's.")
+    assert (tls.status, tls.found) == ("ok", "The certificate is trusted and matches the host.")
     assert exit_code(checks) == 0
 
 
@@ -434,7 +435,7 @@ def test_pages_are_followed_and_bounded(
 
     scripted.script = script
     checks = examine(scripted.url, KEY, state)
-    assert row(checks, "vps_list").found == "VPSs: 5; the last 2 were not asked."
+    assert row(checks, "vps_list").found == "VPSs: 5; the last 2 were not checked."
     assert [check.subject for check in checks if check.subject] == ["vps_0", "vps_1", "vps_2"]
 
 
@@ -508,7 +509,7 @@ def local_row(name: str, state: Path, **more: str) -> Check:
 
 
 def test_the_journal(state: Path) -> None:
-    Journal(state / "journal.sqlite3").close()
+    SqliteStore(state / "journal.sqlite3").close()
     journal = local_row("journal", state)
     assert journal.status == "ok"
     assert "sound, 0." in journal.found
@@ -516,8 +517,8 @@ def test_the_journal(state: Path) -> None:
 
 
 def test_a_journal_that_a_server_uses(state: Path) -> None:
-    journal = Journal(state / "journal.sqlite3")
-    record = journal.intend(WEB, "uptime", "p").execution
+    journal = SqliteStore(state / "journal.sqlite3")
+    record = journal.record_intent(WEB, "uptime", "p").execution
     before = journal.mark_running(journal.mark_sent(record), 7)
     found = local_row("journal", state)
     assert found.status == "ok"
@@ -541,11 +542,11 @@ def damage(path: Path, kind: str) -> None:
     if kind == "no database":
         path.write_bytes(b"x" * 10_000)
         return
-    journal = Journal(path)
+    journal = SqliteStore(path)
     if kind == "newer":
         journal.database.select(f"PRAGMA user_version = {VERSION + 1}")
     for number in range(200):
-        journal.intend(WEB, f"echo {number}" + "x" * 500, "p")
+        journal.record_intent(WEB, f"echo {number}" + "x" * 500, "p")
     journal.close()
     if kind == "damaged":
         content = bytearray(path.read_bytes())
@@ -567,7 +568,7 @@ def test_an_empty_file_is_where_the_first_start_makes_a_journal(state: Path) -> 
 
 
 def test_a_journal_that_others_may_read(state: Path) -> None:
-    Journal(state / "journal.sqlite3").close()
+    SqliteStore(state / "journal.sqlite3").close()
     (state / "journal.sqlite3").chmod(0o644)
     journal = local_row("journal", state)
     assert (journal.status, journal.code) == ("warn", "file_open_to_others")
@@ -772,7 +773,7 @@ def test_the_table(sandbox: Sandbox, state: Path) -> None:
         *ROWS, "vps", "vps", "vps",
     ]  # fmt: skip
     assert all(len(line) <= 72 or " " not in line[24:].strip() for line in lines)
-    assert lines[-1] == "15 ok, 1 to look at, 1 failed, 0 not made."
+    assert lines[-1] == "15 ok, 1 with a warning, 1 failed, 0 not made."
     assert sandbox.api_key not in ran.stdout
 
 

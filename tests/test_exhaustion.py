@@ -16,13 +16,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hostup_mcp.policy.backtracking import has_back_reference, is_slow, refers
-from hostup_mcp.policy.grammar import parse
-from hostup_mcp.policy.growth import MOST, MOST_KEPT, Flow, added_by
 from hostup_mcp.policy.judge import ApprovedCommand, Refusal
 from hostup_mcp.policy.preset import Preset, program_name
-from hostup_mcp.policy.regex_size import is_too_large, shortest
-from hostup_mcp.policy.tree import CommandLine, Stage
+from hostup_mcp.policy.programs.growth import MOST, MOST_KEPT, Flow, added_by
+from hostup_mcp.policy.shell.grammar import parse
+from hostup_mcp.policy.shell.tree import CommandLine, Stage
+from hostup_mcp.policy.values.backtracking import has_back_reference, is_slow, refers
+from hostup_mcp.policy.values.regex_size import is_too_large, shortest
 from tests.conftest import missing
 from tests.runner_harness import POLICY
 from tests.test_awk_and_sed import SCRIPTS, programs

@@ -19,8 +19,8 @@ from hostup_mcp.execution.faults import (
     GUEST_FROZEN,
     Fault,
 )
-from hostup_mcp.execution.journal import Journal
-from hostup_mcp.execution.records import Completed, Ended
+from hostup_mcp.execution.journal.records import Completed, Ended
+from hostup_mcp.execution.journal.sqlite.store import SqliteStore
 from hostup_mcp.hostup.errors import ApiError, Conflict, Forbidden, InvalidRequest, ServerFailure
 from tests.runner_harness import DONE, flow, order, running
 from tests.scripted_api import ScriptedApi, json_answer
@@ -120,7 +120,7 @@ def test_the_command_s_own_words_prove_nothing(
 
 
 async def test_success_false_is_a_denial_and_ends_the_polling(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     gone = json_answer({"success": False, "message": "PID does not exist"})
     scripted.script = flow(lambda: gone)
@@ -133,7 +133,7 @@ async def test_success_false_is_a_denial_and_ends_the_polling(
 
 
 async def test_success_false_of_a_frozen_guest_is_no_denial(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     frozen = json_answer({"success": False, "message": "Agent error: the agent is in frozen state"})
     until = time.monotonic() + 1.5

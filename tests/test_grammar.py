@@ -8,9 +8,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hostup_mcp.policy.emit import PROLOGUE, emit, emit_checked
-from hostup_mcp.policy.grammar import MAX_CHARACTERS, MAX_STAGES, MAX_WORDS, parse
-from hostup_mcp.policy.tree import CommandLine, Stage, SyntaxRefusal, Word
+from hostup_mcp.policy.shell.emit import PROLOGUE, emit, emit_checked
+from hostup_mcp.policy.shell.grammar import MAX_CHARACTERS, MAX_STAGES, MAX_WORDS, parse
+from hostup_mcp.policy.shell.tree import CommandLine, Stage, SyntaxRefusal, Word
 
 # Every body is made of these: plain words, patterns, single-quoted words, operators, redirections.
 PLAIN = r"[A-Za-z0-9_./:@%+,=-]+"

@@ -12,12 +12,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostup_mcp.execution.database import (
-    _STEPS,  # pyright: ignore[reportPrivateUsage]
-    JournalError,
+from hostup_mcp.execution.journal.errors import JournalError
+from hostup_mcp.execution.journal.limits import DuplicateWindow
+from hostup_mcp.execution.journal.records import (
+    Completed,
+    Ended,
+    Intended,
+    Output,
+    Running,
+    Sent,
+    Stream,
 )
-from hostup_mcp.execution.journal import Journal, Repeats
-from hostup_mcp.execution.records import Completed, Ended, Intended, Output, Running, Sent, Stream
+from hostup_mcp.execution.journal.sqlite.schema import MIGRATIONS
+from hostup_mcp.execution.journal.sqlite.store import SqliteStore
 
 VPS = "vps_1"
 
@@ -29,15 +36,15 @@ def path(tmp_path: Path) -> Path:
 
 def test_a_whole_life_is_read_again_after_each_step(path: Path) -> None:
     now = 1000.0
-    journal = Journal(path, lambda: now)
+    journal = SqliteStore(path, lambda: now)
 
     def reread() -> object:
-        other = Journal(path)
+        other = SqliteStore(path)
         found = other.get(execution.exec_id)
         other.close()
         return found
 
-    execution = journal.intend(VPS, "uptime", "diagnostics@0").execution
+    execution = journal.record_intent(VPS, "uptime", "diagnostics@0").execution
     assert execution.state == Intended()
     assert reread() == execution
     now = 1001.0
@@ -62,9 +69,9 @@ def test_a_whole_life_is_read_again_after_each_step(path: Path) -> None:
 def test_any_output_survives(
     tmp_path_factory: pytest.TempPathFactory, text: str, code: int
 ) -> None:
-    journal = Journal(tmp_path_factory.mktemp("journal") / "j")
+    journal = SqliteStore(tmp_path_factory.mktemp("journal") / "j")
     execution = journal.mark_running(
-        journal.mark_sent(journal.intend(VPS, "x", "diagnostics@0").execution), 1
+        journal.mark_sent(journal.record_intent(VPS, "x", "diagnostics@0").execution), 1
     )
     journal.complete(
         execution, exit_code=code, signal=None, stdout=Stream(text), stderr=Stream(text)
@@ -78,9 +85,9 @@ def test_any_output_survives(
 
 
 def test_nothing_overwrites_a_result(path: Path) -> None:
-    journal = Journal(path)
+    journal = SqliteStore(path)
     execution = journal.mark_running(
-        journal.mark_sent(journal.intend(VPS, "x", "diagnostics@0").execution), 1
+        journal.mark_sent(journal.record_intent(VPS, "x", "diagnostics@0").execution), 1
     )
     done = journal.complete(
         execution, exit_code=0, signal=None, stdout=Stream("first"), stderr=Stream("")
@@ -97,9 +104,9 @@ def test_nothing_overwrites_a_result(path: Path) -> None:
 
 
 def test_an_end_without_a_result_keeps_its_reason(path: Path) -> None:
-    journal = Journal(path, lambda: 5.0)
+    journal = SqliteStore(path, lambda: 5.0)
     execution = journal.mark_running(
-        journal.mark_sent(journal.intend(VPS, "x", "diagnostics@0").execution), 7
+        journal.mark_sent(journal.record_intent(VPS, "x", "diagnostics@0").execution), 7
     )
     ended = journal.end(execution, "lost", code="c", message="m", advice="a")
     assert ended.state == Ended("lost", 5.0, 5.0, 7, "c", "m", "a")
@@ -109,12 +116,12 @@ def test_an_end_without_a_result_keeps_its_reason(path: Path) -> None:
 
 def test_the_newest_command_with_a_pid_is_found(path: Path) -> None:
     times = iter(range(1000, 2000))
-    journal = Journal(path, lambda: float(next(times)))
+    journal = SqliteStore(path, lambda: float(next(times)))
     old = journal.mark_running(
-        journal.mark_sent(journal.intend(VPS, "old", "diagnostics@0").execution), 5
+        journal.mark_sent(journal.record_intent(VPS, "old", "diagnostics@0").execution), 5
     )
     new = journal.mark_running(
-        journal.mark_sent(journal.intend(VPS, "new", "diagnostics@0").execution), 5
+        journal.mark_sent(journal.record_intent(VPS, "new", "diagnostics@0").execution), 5
     )
     found = journal.find(VPS, 5)
     assert found
@@ -124,21 +131,23 @@ def test_the_newest_command_with_a_pid_is_found(path: Path) -> None:
 
 
 def test_handles_are_unguessable_and_differ(path: Path) -> None:
-    journal = Journal(path)
-    handles = {journal.intend(VPS, "x", "diagnostics@0").execution.exec_id for _ in range(50)}
+    journal = SqliteStore(path)
+    handles = {
+        journal.record_intent(VPS, "x", "diagnostics@0").execution.exec_id for _ in range(50)
+    }
     assert len(handles) == 50
     assert {len(handle) for handle in handles} == {len("exec_") + 26}
     journal.close()
 
 
 def test_only_the_user_may_read_it(path: Path) -> None:
-    Journal(path).close()
+    SqliteStore(path).close()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
 def test_it_is_written_through_to_the_disk(path: Path) -> None:
-    journal = Journal(path)
+    journal = SqliteStore(path)
     database = journal.database._connection  # pyright: ignore[reportPrivateUsage]
     assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert database.execute("PRAGMA synchronous").fetchone() == (2,)
@@ -154,36 +163,36 @@ def test_a_new_journal_that_another_process_is_making_is_waited_for(path: Path) 
         other.execute("BEGIN IMMEDIATE")
         release = threading.Timer(0.3, other.execute, ["ROLLBACK"])
         release.start()
-        journal = Journal(path)
+        journal = SqliteStore(path)
         release.join()
-    assert journal.intend(VPS, "uptime", "p@0").claim == "new"
+    assert journal.record_intent(VPS, "uptime", "p@0").claim == "new"
     journal.close()
 
 
 def test_a_journal_that_another_process_does_not_let_go_of_is_an_error(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hostup_mcp.execution.database._BUSY_SECONDS", 0.1)
+    monkeypatch.setattr("hostup_mcp.execution.journal.sqlite.database._BUSY_SECONDS", 0.1)
     path.parent.mkdir()
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(JournalError, match="locked"):
-            Journal(path)
+            SqliteStore(path)
 
 
 def test_what_cannot_be_used_is_a_clear_error(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("x" * 5000)
     with pytest.raises(JournalError, match=r"journal .*file cannot be used"):
-        Journal(file)
+        SqliteStore(file)
     with pytest.raises(JournalError, match="cannot be used"):
-        Journal(file / "journal")
+        SqliteStore(file / "journal")
     newer = tmp_path / "newer"
     with sqlite3.connect(newer) as database:
         database.execute("PRAGMA user_version = 99")
     database.close()
     with pytest.raises(JournalError, match="newer version"):
-        Journal(newer)
+        SqliteStore(newer)
 
 
 @pytest.mark.parametrize("version", [1, 2, 3, 4])
@@ -191,8 +200,10 @@ def test_a_journal_of_an_earlier_version_is_read_and_goes_on(path: Path, version
     path.parent.mkdir()
     with closing(sqlite3.connect(path, isolation_level=None)) as old:
         # What those versions wrote; the first knew no policy.
-        old.executescript(_STEPS[0].replace("policy TEXT NOT NULL," if version == 1 else "\0", ""))
-        for step in _STEPS[2:version]:
+        old.executescript(
+            MIGRATIONS[0].replace("policy TEXT NOT NULL," if version == 1 else "\0", "")
+        )
+        for step in MIGRATIONS[2:version]:
             old.executescript(step)
         row = {
             "exec_id": "exec_old", "vps_id": VPS, "command": "uptime", "created_at": 1.0,
@@ -204,19 +215,21 @@ def test_a_journal_of_an_earlier_version_is_read_and_goes_on(path: Path, version
         old.execute(f"INSERT INTO executions ({names}) VALUES ({marks})", row)  # noqa: S608
         old.execute(f"PRAGMA user_version = {version}")
     for _ in range(2):
-        journal = Journal(path)
+        journal = SqliteStore(path)
         found = journal.get("exec_old")
         assert found
         assert found.state == Completed(1.0, 2.0, 7, 0, None, 3, is_prepared=False)
         assert journal.output(found) == Output(Stream("out"), Stream(""))
         assert (found.policy, found.read_at) == ("p@0" if version > 1 else "", None)
-        again = journal.intend(VPS, "uptime", "p@0", repeats=Repeats(60), key=None)
+        again = journal.record_intent(
+            VPS, "uptime", "p@0", duplicates=DuplicateWindow(60), key=None
+        )
         assert again.claim in ("new", "repeat")
         journal.close()
 
 
 def test_a_closed_journal_is_an_error_and_not_a_crash(path: Path) -> None:
-    journal = Journal(path)
+    journal = SqliteStore(path)
     journal.close()
     with pytest.raises(JournalError):
-        journal.intend(VPS, "x", "diagnostics@0")
+        journal.record_intent(VPS, "x", "diagnostics@0")

@@ -10,6 +10,7 @@ import pytest
 
 from hostup_mcp.policy.judge import ApprovedCommand, Refusal
 from hostup_mcp.policy.preset import preset_data
+from hostup_mcp.suggestions.nearest import nearest
 from tests.runner_harness import POLICY
 
 REMOTE = Path("/lib/systemd/systemd-journal-remote")
@@ -30,8 +31,9 @@ def test_structured_output_needs_the_fields(output: str, form: str, where: str) 
     assert isinstance(refusal, Refusal), command
     if "_PID=1 -" not in command or refusal.code != "option_order":
         assert refusal.code == "option_missing"
-        assert "--output-fields=" in refusal.nearest[0]
-        assert isinstance(POLICY.judge(refusal.nearest[0]), ApprovedCommand)
+        near = nearest(POLICY, command, refusal)[0]
+        assert "--output-fields=" in near
+        assert isinstance(POLICY.judge(near), ApprovedCommand)
     with_fields = command.replace("journalctl", f"journalctl {FIELDS}").replace("_PID=1 ", "")
     assert isinstance(POLICY.judge(with_fields), ApprovedCommand), with_fields
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from hostup_mcp.policy.judge import ApprovedCommand, Policy, Refusal
-from hostup_mcp.policy.misfit import Misfit
-from hostup_mcp.policy.path_patterns import PathPattern
+from hostup_mcp.policy.mismatch import Mismatch
 from hostup_mcp.policy.policies import Policies, PolicyData
 from hostup_mcp.policy.preset import Preset, preset_data
+from hostup_mcp.policy.values.path_patterns import PathPattern
+from hostup_mcp.suggestions.nearest import nearest
 
 TYPES = Preset("diagnostics").types
 PATHS = TYPES.paths
@@ -149,7 +150,7 @@ def test_what_may_be_opened(path: str, is_glob: bool, fits: bool) -> None:
 # ------------------------------------------------------------------ walks
 
 
-def walk(path: str, depth: int | None = None) -> Misfit | None:
+def walk(path: str, depth: int | None = None) -> Mismatch | None:
     return PATHS.check_walk(path, is_glob="*" in path or "?" in path, depth=depth)
 
 
@@ -225,7 +226,7 @@ def test_walks_and_effects_under_both_presets(command: str, usual: str, strict: 
 def test_what_would_pass_is_offered(command: str, near: str) -> None:
     refusal = USUAL.judge(command)
     assert isinstance(refusal, Refusal)
-    assert near in refusal.nearest
+    assert near in nearest(USUAL, command, refusal)
     assert isinstance(USUAL.judge(near), ApprovedCommand)
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from hostup_mcp.execution import recorder
-from hostup_mcp.execution.database import JournalError
-from hostup_mcp.execution.journal import Journal
-from hostup_mcp.execution.records import Stream
+from hostup_mcp.execution import outputs
+from hostup_mcp.execution.journal.errors import JournalError
+from hostup_mcp.execution.journal.records import Stream
+from hostup_mcp.execution.journal.sqlite.store import SqliteStore
 from tests.runner_harness import flow, refusing, starts, tools
 from tests.scripted_api import ScriptedApi, json_answer
 from tests.stdio_client import facts, text
@@ -20,22 +20,22 @@ LONG = json_answer({"exited": True, "exitCode": 0, "stdout": "x" * 100_000})
 
 
 async def test_what_takes_long_to_prepare_is_told_when_it_is_ready(
-    scripted: ScriptedApi, journal: Journal, monkeypatch: pytest.MonkeyPatch
+    scripted: ScriptedApi, journal: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepared = recorder._prepared  # pyright: ignore[reportPrivateUsage]
+    prepared = outputs._prepared_stream  # pyright: ignore[reportPrivateUsage]
 
     def slowly(stream: Stream, secret: str) -> Stream:
         time.sleep(2.5)
         return prepared(stream, secret)
 
-    monkeypatch.setattr(recorder, "_prepared", slowly)
+    monkeypatch.setattr(outputs, "_prepared_stream", slowly)
     scripted.script = flow(lambda: LONG)
     async with tools(scripted, journal, client_name="mcp") as agent:
         began = time.monotonic()
         told = facts(await agent.exec())
         assert time.monotonic() - began < 5, "the client of this name gives up then"
         assert told["status"] == "running"
-        assert "not ready to be shown yet" in told["notes"][0]
+        assert "still being prepared" in told["notes"][0]
         found = journal.get(told["exec_id"])
         assert found
         assert found.read_at is None, "nobody was told of its end"
@@ -46,11 +46,11 @@ async def test_what_takes_long_to_prepare_is_told_when_it_is_ready(
     assert starts(scripted) == 1
 
 
-def full(journal: Journal) -> Callable[..., Any]:
+def full(journal: SqliteStore) -> Callable[..., Any]:
     return refusing(journal.output, 100)
 
 
-def broken(_journal: Journal) -> Callable[..., Any]:
+def broken(_journal: SqliteStore) -> Callable[..., Any]:
     def fail(*_: Any) -> Any:
         raise RuntimeError("a bug")
 
@@ -62,9 +62,9 @@ def broken(_journal: Journal) -> Callable[..., Any]:
 )
 async def test_what_fails_after_the_start_names_the_handle_and_warns_of_a_repeat(
     scripted: ScriptedApi,
-    journal: Journal,
+    journal: SqliteStore,
     monkeypatch: pytest.MonkeyPatch,
-    failing: Callable[[Journal], Callable[..., Any]],
+    failing: Callable[[SqliteStore], Callable[..., Any]],
     code: str,
 ) -> None:
     scripted.script = flow()
@@ -79,9 +79,9 @@ async def test_what_fails_after_the_start_names_the_handle_and_warns_of_a_repeat
 
 
 async def test_an_order_that_cannot_be_recorded_is_told_as_not_run(
-    scripted: ScriptedApi, journal: Journal, monkeypatch: pytest.MonkeyPatch
+    scripted: ScriptedApi, journal: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journal, "intend", refusing(journal.intend, 1))
+    monkeypatch.setattr(journal, "record_intent", refusing(journal.record_intent, 1))
     scripted.script = flow()
     async with tools(scripted, journal) as agent:
         told = text(await agent.exec())

@@ -10,9 +10,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from hostup_mcp.execution.journal import Journal
-from hostup_mcp.execution.owner import current_owner
-from hostup_mcp.execution.records import Ended, Execution, Running, Stream
+from hostup_mcp.execution.journal.owner import current_owner
+from hostup_mcp.execution.journal.records import Ended, Execution, Running, Stream
+from hostup_mcp.execution.journal.sqlite.store import SqliteStore
 from hostup_mcp.execution.runner import Runner
 from hostup_mcp.execution.schedule import Schedule
 from tests.runner_harness import (
@@ -20,6 +20,7 @@ from tests.runner_harness import (
     DONE,
     GOES_ON,
     VPS,
+    acting,
     another_process,
     flow,
     order,
@@ -51,9 +52,9 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def journals(tmp_path: Path, clock: Clock) -> Iterator[tuple[Journal, Journal]]:
+def journals(tmp_path: Path, clock: Clock) -> Iterator[tuple[SqliteStore, SqliteStore]]:
     """One journal, as two processes have it open."""
-    one, other = (Journal(tmp_path / "journal", clock) for _ in range(2))
+    one, other = (SqliteStore(tmp_path / "journal", clock, acting) for _ in range(2))
     yield one, other
     one.close()
     other.close()
@@ -72,14 +73,14 @@ def once(answers: int = 3) -> Callable[[], Answer]:
     return lambda: next(left, GONE)
 
 
-def started(journal: Journal, owner: str, lease_seconds: float) -> Execution:
+def started(journal: SqliteStore, owner: str, lease_seconds: float) -> Execution:
     """A command that a process has started and polls for."""
     ACTING.set(owner)
-    sent = journal.mark_sent(journal.intend(VPS, "uptime", "p@0").execution)
+    sent = journal.mark_sent(journal.record_intent(VPS, "uptime", "p@0").execution)
     return journal.mark_running(sent, 7, lease_seconds)
 
 
-def assert_has_result(journal: Journal, execution: Execution) -> None:
+def assert_has_result(journal: SqliteStore, execution: Execution) -> None:
     assert wrote(journal, execution) == "out"
 
 
@@ -87,15 +88,15 @@ def assert_has_result(journal: Journal, execution: Execution) -> None:
 
 
 def test_a_lease_is_one_processes_until_it_ends(
-    journals: tuple[Journal, Journal], clock: Clock
+    journals: tuple[SqliteStore, SqliteStore], clock: Clock
 ) -> None:
     one, other = journals
     with processes("1:a", "2:b"):
         record = started(one, "1:a", 60)
         ACTING.set("2:b")
         assert not other.lease(record, 60)
-        assert other.foreign(VPS, 7, 60) == (record, False)
-        assert other.foreign(VPS, 7, 60, "another principal") is None
+        assert other.record_foreign(VPS, 7, 60) == (record, False)
+        assert other.record_foreign(VPS, 7, 60, "another principal") is None
         clock.ahead = 61
         assert other.lease(record, 60)
         ACTING.set("1:a")
@@ -130,7 +131,7 @@ async def both_ask(
 
 
 async def test_two_processes_share_one_poller_and_both_have_the_result(
-    scripted: ScriptedApi, journals: tuple[Journal, Journal], other: str
+    scripted: ScriptedApi, journals: tuple[SqliteStore, SqliteStore], other: str
 ) -> None:
     with processes(ME, other):
         async with (
@@ -152,7 +153,7 @@ async def test_two_processes_share_one_poller_and_both_have_the_result(
 
 
 async def test_a_live_holder_is_waited_for_and_a_dead_one_replaced_at_once(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     scripted.script = flow(once(0))
     with another_process() as process, processes(ME):
@@ -171,7 +172,7 @@ async def test_a_live_holder_is_waited_for_and_a_dead_one_replaced_at_once(
 
 
 async def test_a_holder_that_hangs_is_replaced_when_its_lease_ends(
-    scripted: ScriptedApi, journals: tuple[Journal, Journal], clock: Clock, other: str
+    scripted: ScriptedApi, journals: tuple[SqliteStore, SqliteStore], clock: Clock, other: str
 ) -> None:
     scripted.script = flow(once(0))
     with processes(ME, other):
@@ -190,7 +191,7 @@ async def test_a_holder_that_hangs_is_replaced_when_its_lease_ends(
 
 
 async def test_a_holder_whose_lease_ended_while_it_slept_leaves_it_to_the_new_one(
-    scripted: ScriptedApi, journals: tuple[Journal, Journal], clock: Clock, other: str
+    scripted: ScriptedApi, journals: tuple[SqliteStore, SqliteStore], clock: Clock, other: str
 ) -> None:
     """A laptop's lid: the pause is over, the lease too, and somebody else asks by now."""
     now = GOES_ON
@@ -221,7 +222,7 @@ async def test_a_holder_whose_lease_ended_while_it_slept_leaves_it_to_the_new_on
 
 
 async def test_who_waits_for_a_lease_learns_the_end_that_the_holder_found(
-    scripted: ScriptedApi, journals: tuple[Journal, Journal], other: str
+    scripted: ScriptedApi, journals: tuple[SqliteStore, SqliteStore], other: str
 ) -> None:
     scripted.script = flow(lambda: GONE)
     with processes(ME, other):
@@ -240,7 +241,7 @@ async def test_who_waits_for_a_lease_learns_the_end_that_the_holder_found(
 
 
 async def test_a_result_that_another_process_puts_on_disk_reaches_who_waits(
-    scripted: ScriptedApi, journals: tuple[Journal, Journal], other: str
+    scripted: ScriptedApi, journals: tuple[SqliteStore, SqliteStore], other: str
 ) -> None:
     scripted.script = flow(lambda: GONE)
     with processes(ME, other):

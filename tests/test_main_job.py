@@ -10,7 +10,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from hostup_mcp.sandbox.serving import DB, MAIL, WEB, Sandbox
+from hostup_mcp.sandbox.api_server import Sandbox
+from hostup_mcp.sandbox.machines import DB, MAIL, WEB
 from tests.failing_guest import half_broken_fleet
 from tests.scripted_api import Answer, Received, ScriptedApi, json_answer
 from tests.stdio_client import LEGACY, MODERN, connect, environment, facts, text
@@ -153,7 +154,7 @@ async def test_what_cannot_run_is_an_error_with_text_only(sandbox: Sandbox, tmp_
     assert "nearest_allowed: df -h" in text(refused)
     assert "status: refused" in text(refused)
     assert text(gone).startswith("exec_id_unknown: ")
-    assert text(never).startswith("pid_unknown: HostUp gives no result for this pid.")
+    assert text(never).startswith("pid_unknown: HostUp returns no result for this pid.")
     assert "exec_id: " not in text(never)
 
 

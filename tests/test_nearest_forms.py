@@ -6,6 +6,7 @@ import pytest
 
 from hostup_mcp.policy.judge import Refusal
 from hostup_mcp.policy.policies import Policies, PolicyData
+from hostup_mcp.suggestions.nearest import nearest
 from tests.runner_harness import POLICY
 
 UNRESTRICTED = Policies(PolicyData(preset="unrestricted")).default
@@ -28,7 +29,7 @@ UNRESTRICTED = Policies(PolicyData(preset="unrestricted")).default
 def test_the_first_that_is_offered(command: str, first: str) -> None:
     refusal = POLICY.judge(command)
     assert isinstance(refusal, Refusal)
-    assert refusal.nearest[:1] == (first,)
+    assert nearest(POLICY, command, refusal)[:1] == (first,)
 
 
 @pytest.mark.parametrize(
@@ -50,10 +51,12 @@ def test_the_first_that_is_offered(command: str, first: str) -> None:
 def test_where_nothing_is_near_nothing_is_offered(command: str) -> None:
     refusal = POLICY.judge(command)
     assert isinstance(refusal, Refusal)
-    assert refusal.nearest == ()
+    assert nearest(POLICY, command, refusal) == ()
 
 
 def test_a_command_that_is_too_long_once_rebuilt_has_no_shorter_one() -> None:
-    refusal = UNRESTRICTED.judge('echo "' + "'" * 900 + '"')
+    command = 'echo "' + "'" * 900 + '"'
+    refusal = UNRESTRICTED.judge(command)
     assert isinstance(refusal, Refusal)
-    assert (refusal.code, refusal.nearest) == ("command_too_long", ())
+    assert refusal.code == "command_too_long"
+    assert nearest(UNRESTRICTED, command, refusal) == ()

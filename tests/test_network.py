@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from hostup_mcp.config import load
+from hostup_mcp.config.loading import load
 from hostup_mcp.policy.describe import SUMMARY_MAX_CHARACTERS, full, summary
-from hostup_mcp.policy.emit import SEARCHED
 from hostup_mcp.policy.judge import ApprovedCommand, Policy, Refusal
 from hostup_mcp.policy.models import Getopt, Shapes
 from hostup_mcp.policy.policies import Policies, PolicyData
 from hostup_mcp.policy.preset import preset_data
+from hostup_mcp.policy.shell.emit import SEARCHED
+from hostup_mcp.suggestions.nearest import nearest
 from tests.conftest import missing
 
 
@@ -162,7 +163,8 @@ def test_lookups_are_refused_where_nothing_may_be_asked(command: str) -> None:
     assert refusal.code == "network_refused"
     assert 'policy.network is "none"' in refusal.message
     assert "policy.network" in refusal.who_can_change_it
-    assert all(isinstance(QUIET.judge(near), ApprovedCommand) for near in refusal.nearest)
+    found = nearest(QUIET, command, refusal)
+    assert all(isinstance(QUIET.judge(near), ApprovedCommand) for near in found)
     assert outcome(STRICT, command) in {"network_refused", "not_read_only"}
     assert outcome(OPEN, command) in {"allow", "not_read_only"}
 
@@ -184,7 +186,7 @@ def test_what_asks_nobody_stays_allowed(command: str) -> None:
 def test_the_quiet_form_is_offered(command: str, near: str) -> None:
     refusal = QUIET.judge(command)
     assert isinstance(refusal, Refusal)
-    assert refusal.nearest[0] == near
+    assert nearest(QUIET, command, refusal)[0] == near
 
 
 def test_every_rule_names_what_its_program_has() -> None:

@@ -15,7 +15,8 @@ from pydantic import ValidationError
 from hostup_mcp.policy.judge import ApprovedCommand, Policy, Refusal
 from hostup_mcp.policy.policies import Policies, PolicyData
 from hostup_mcp.policy.rules import PolicyError
-from hostup_mcp.policy.tree import CommandLine
+from hostup_mcp.policy.shell.tree import CommandLine
+from hostup_mcp.suggestions.nearest import nearest
 
 Table = dict[str, object]
 
@@ -412,7 +413,8 @@ def test_a_refusal_by_a_rule_names_its_reason_and_place() -> None:
     assert denied.message == "rm: A rule of the operator's refuses this: on call."
     assert command[denied.offset :][: denied.length] == "rm -rf /x  'y'"
     assert "policy.rules[11] in the configuration file" in denied.who_can_change_it
-    assert (denied.verdict, denied.nearest) == ("deny", ())
+    assert denied.verdict == "deny"
+    assert nearest(OWN, command, denied) == ()
     asked = OWN.judge("rm x")
     assert isinstance(asked, Refusal)
     assert (asked.verdict, asked.offset, asked.length) == ("ask", 0, 4)

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hostup_mcp.policy.misfit import Misfit
-from hostup_mcp.policy.path_blocks import PathBlock
-from hostup_mcp.policy.path_patterns import PathPattern
-from hostup_mcp.policy.paths import PathRules
+from hostup_mcp.policy.mismatch import Mismatch
 from hostup_mcp.policy.preset import Preset
+from hostup_mcp.policy.values.path_blocks import PathBlock
+from hostup_mcp.policy.values.path_patterns import PathPattern
+from hostup_mcp.policy.values.paths import PathRules
 
 LETTERS = "/a."
 TEXTS = ["/" + "".join(t) for n in range(5) for t in itertools.product(LETTERS, repeat=n)]
@@ -317,19 +317,19 @@ def test_a_refusal_names_the_path_and_the_rule_that_protects_it() -> None:
 PRESET = Preset("diagnostics").types.paths
 
 
-def read(path: str) -> Misfit | None:
+def read(path: str) -> Mismatch | None:
     return PRESET.check_read(path, is_glob=False)
 
 
-def glob(path: str) -> Misfit | None:
+def glob(path: str) -> Mismatch | None:
     return PRESET.check_read(path, is_glob=True)
 
 
-def tree(path: str) -> Misfit | None:
+def tree(path: str) -> Mismatch | None:
     return PRESET.check_read(path, is_glob=False, tree=True)
 
 
-def names(path: str) -> Misfit | None:
+def names(path: str) -> Mismatch | None:
     return PRESET.check_metadata(path, is_glob=False)
 
 
@@ -411,7 +411,9 @@ def names(path: str) -> Misfit | None:
         (names, "/a\tb", "path_characters"),
     ],
 )
-def test_forms_of_paths(check: Callable[[str], Misfit | None], path: str, code: str | None) -> None:
+def test_forms_of_paths(
+    check: Callable[[str], Mismatch | None], path: str, code: str | None
+) -> None:
     fault = check(path)
     assert (fault.code if fault else None) == code
 

@@ -20,9 +20,9 @@ import pytest
 import hostup_mcp
 from hostup_mcp.output.clean import clean
 from hostup_mcp.output.redact import redact
-from hostup_mcp.policy.paths import PathPattern
-from hostup_mcp.policy.patterns import PatternError, compile_pattern
 from hostup_mcp.policy.preset import preset_data
+from hostup_mcp.policy.values.paths import PathPattern
+from hostup_mcp.policy.values.patterns import PatternError, compile_pattern
 from tests.test_redos import limited, preset_patterns
 
 BROKEN = {"POSSESSIVE_REPEAT", "ATOMIC_GROUP"}

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from hostup_mcp.execution.journal import Journal
+from hostup_mcp.execution.journal.sqlite.store import SqliteStore
 from tests.runner_harness import GOES_ON, VPS, flow, polls, starts, tools
 from tests.scripted_api import ScriptedApi
 from tests.stdio_client import facts, text
 
 
 async def test_anothers_result_is_unknown_by_handle_and_by_pid(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     scripted.script = flow()
     async with tools(scripted, journal) as mine:
@@ -34,7 +34,7 @@ async def test_anothers_result_is_unknown_by_handle_and_by_pid(
 
 @pytest.mark.parametrize("is_kept", [True, False])
 async def test_anothers_running_command_is_not_asked_for(
-    scripted: ScriptedApi, journal: Journal, *, is_kept: bool
+    scripted: ScriptedApi, journal: SqliteStore, *, is_kept: bool
 ) -> None:
     """Whether this server drives it or only the journal has it."""
     scripted.script = flow(lambda: GOES_ON)
@@ -52,7 +52,7 @@ async def test_anothers_running_command_is_not_asked_for(
 
 
 async def test_orders_and_keys_of_another_count_for_nothing(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     scripted.script = flow(lambda: GOES_ON)
     async with tools(scripted, journal) as mine:

@@ -16,7 +16,7 @@ import pytest
 
 from hostup_mcp.policy.models import Ps
 from hostup_mcp.policy.preset import Preset
-from hostup_mcp.policy.tree import Word
+from hostup_mcp.policy.shell.tree import Word
 from tests.conftest import missing
 
 PRESET = Preset("diagnostics")

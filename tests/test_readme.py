@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from hostup_mcp.config import load, load_policies
-from hostup_mcp.http_settings import HttpSettings
-from hostup_mcp.sandbox.serving import Sandbox
+from hostup_mcp.config.http import HttpSettings
+from hostup_mcp.config.loading import load, load_policies
+from hostup_mcp.sandbox.api_server import Sandbox
 from tests.everything import ALL
 from tests.stdio_client import facts
 from tests.transports.http_process import HttpServer
@@ -169,7 +169,7 @@ def test_the_configurations_of_clients_are_what_is_printed_for_them(
 
 
 def test_the_links_of_the_docs_lead_somewhere(root: Path) -> None:
-    for document in [*root.glob("*.md"), *root.glob("docs/*.md")]:
+    for document in [*root.glob("*.md"), *root.glob("docs/**/*.md")]:
         for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
             if not target.startswith("http"):
                 assert (document.parent / target).exists(), (document, target)

@@ -10,8 +10,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from hostup_mcp.receipts import Receipts
-from hostup_mcp.sandbox.serving import WEB, Sandbox
+from hostup_mcp.sandbox.api_server import Sandbox
+from hostup_mcp.sandbox.machines import WEB
+from hostup_mcp.server.delivery import Receipts
 from tests.failing_guest import half_broken_fleet
 from tests.stdio_client import RawClient, environment
 

@@ -10,15 +10,16 @@ import anyio
 import pytest
 
 from hostup_mcp.execution.job import Job
-from hostup_mcp.execution.journal import Journal
-from hostup_mcp.execution.records import Completed, Ended, Execution, Running
+from hostup_mcp.execution.journal.records import Completed, Ended, Execution, Running
+from hostup_mcp.execution.journal.sqlite.store import SqliteStore
 from hostup_mcp.execution.runner import Runner
 from hostup_mcp.execution.schedule import Schedule
 from tests.runner_harness import (
     DONE,
     GOES_ON,
-    PATIENCE,
+    RETRY_LIMITS,
     VPS,
+    acting,
     after_boot,
     another_process,
     flow,
@@ -47,10 +48,10 @@ NOBODY = "4194304:1"
 """The owner of what a process left behind that is gone."""
 
 
-def leave(journal: Journal, *, pid: int = 7, command: str = "uptime") -> Execution:
+def leave(journal: SqliteStore, *, pid: int = 7, command: str = "uptime") -> Execution:
     """A command that a process left running when it died."""
     with processes(NOBODY):
-        sent = journal.mark_sent(journal.intend(VPS, command, "p@0").execution)
+        sent = journal.mark_sent(journal.record_intent(VPS, command, "p@0").execution)
         return journal.mark_running(sent, pid)
 
 
@@ -66,7 +67,7 @@ async def resumed(runner: Runner, record: Execution) -> Job:
 async def test_a_reboot_since_the_start_is_told_and_the_pid_is_not_asked_for(
     scripted: ScriptedApi, tmp_path: Path
 ) -> None:
-    journal = Journal(tmp_path / "journal", lambda: time.time() - 1000)
+    journal = SqliteStore(tmp_path / "journal", lambda: time.time() - 1000, acting)
     record = leave(journal)
     scripted.script = after_boot(500)
     async with running(scripted, journal) as runner:
@@ -79,7 +80,7 @@ async def test_a_reboot_since_the_start_is_told_and_the_pid_is_not_asked_for(
         assert polls(scripted) == 0, "it cannot turn up again"
     async with tools(scripted, journal) as client:
         said = text(await client.call("vps_exec_result", exec_id=record.exec_id))
-    assert said.startswith("vps_rebooted: The VPS was restarted after the command was started")
+    assert said.startswith("vps_rebooted: The VPS rebooted after the command was started")
     assert "status: lost" in said
     journal.close()
 
@@ -90,7 +91,7 @@ async def test_a_reboot_since_the_start_is_told_and_the_pid_is_not_asked_for(
 async def test_without_a_reboot_or_without_knowing_the_result_is_asked_for(
     scripted: ScriptedApi, tmp_path: Path, uptime: object
 ) -> None:
-    journal = Journal(tmp_path / "journal", lambda: time.time() - 1000)
+    journal = SqliteStore(tmp_path / "journal", lambda: time.time() - 1000, acting)
     record = leave(journal)
     scripted.script = after_boot(uptime)
     async with running(scripted, journal) as runner:
@@ -100,7 +101,7 @@ async def test_without_a_reboot_or_without_knowing_the_result_is_asked_for(
 
 
 async def test_a_command_that_runs_well_costs_no_question_for_the_uptime(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     answers = iter([GOES_ON, GOES_ON, DONE])
     scripted.script = after_boot(1, lambda: next(answers))
@@ -119,7 +120,7 @@ async def test_a_clock_that_is_set_is_not_taken_for_a_reboot(
     def clock() -> float:
         return time.time() + ahead
 
-    journal = Journal(tmp_path / "journal", clock)
+    journal = SqliteStore(tmp_path / "journal", clock, acting)
     scripted.script = after_boot(5000, lambda: GOES_ON)
     async with running(scripted, journal, clock) as runner:
         job, _ = await runner.start(order())
@@ -133,7 +134,7 @@ async def test_a_clock_that_is_set_is_not_taken_for_a_reboot(
 
 
 async def test_a_reboot_under_a_poller_is_seen_after_the_first_failure(
-    scripted: ScriptedApi, journal: Journal, monkeypatch: pytest.MonkeyPatch
+    scripted: ScriptedApi, journal: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hostup_mcp.execution.polling._UPTIME_SLACK_SECONDS", 0.0)
     scripted.script = after_boot(5000, lambda: GOES_ON)
@@ -147,7 +148,7 @@ async def test_a_reboot_under_a_poller_is_seen_after_the_first_failure(
 
 
 async def test_a_lost_result_is_not_asked_for_after_a_reboot(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     """Another command has its pid then, and its result is that one's."""
     scripted.script = after_boot(5000, lambda: GONE)
@@ -168,7 +169,7 @@ async def test_a_lost_result_is_not_asked_for_after_a_reboot(
 
 @pytest.mark.parametrize("is_over", [True, False])
 async def test_a_result_that_came_during_a_start_is_on_disk_before_that_start_has_ended(
-    scripted: ScriptedApi, journal: Journal, *, is_over: bool
+    scripted: ScriptedApi, journal: SqliteStore, *, is_over: bool
 ) -> None:
     """The server may end meanwhile; the next one has the result, and asks for nothing."""
 
@@ -203,7 +204,7 @@ async def stored(runner: Runner, execution: Execution) -> Execution:
     return found
 
 
-def is_received(journal: Journal, execution: Execution) -> bool:
+def is_received(journal: SqliteStore, execution: Execution) -> bool:
     found = journal.get(execution.exec_id)
     assert found
     state = found.state
@@ -216,7 +217,7 @@ def is_received(journal: Journal, execution: Execution) -> bool:
 
 
 async def test_a_pid_that_another_command_got_gives_its_result_to_that_one(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     """The older one's poller reads it first, and hands it on."""
     now = GOES_ON
@@ -240,7 +241,7 @@ async def test_a_pid_that_another_command_got_gives_its_result_to_that_one(
 
 
 async def test_a_late_result_goes_to_the_newer_command_in_every_order(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     """The reply to the older one's question is on its way while the newer one is being started."""
     slow = Answer(
@@ -261,7 +262,7 @@ async def test_a_late_result_goes_to_the_newer_command_in_every_order(
 
 
 async def test_a_lost_command_never_shows_what_its_pid_gives_later(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     now = GONE
     scripted.script = flow(lambda: now)
@@ -289,15 +290,15 @@ async def test_a_lost_command_never_shows_what_its_pid_gives_later(
 
 
 async def test_what_a_dead_process_left_is_taken_up_without_being_asked(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     record = leave(journal)
     with processes(NOBODY):
-        intended = journal.intend(VPS, "df -h", "p@0").execution
-        sent = journal.mark_sent(journal.intend(VPS, "free", "p@0").execution)
+        intended = journal.record_intent(VPS, "df -h", "p@0").execution
+        sent = journal.mark_sent(journal.record_intent(VPS, "free", "p@0").execution)
     scripted.script = flow()
     async with running(scripted, journal) as runner, anyio.create_task_group() as tasks:
-        tasks.start_soon(runner.reap_leftovers)
+        tasks.start_soon(runner.recover)
         for execution, kind in (
             (record, "completed"), (intended, "not_started"), (sent, "unknown"),
         ):  # fmt: skip
@@ -309,7 +310,7 @@ async def test_what_a_dead_process_left_is_taken_up_without_being_asked(
     assert [r for r in scripted.received if r.method == "POST"] == [], "nothing is sent again"
 
 
-def is_now(journal: Journal, execution: Execution, kind: str) -> bool:
+def is_now(journal: SqliteStore, execution: Execution, kind: str) -> bool:
     found = journal.get(execution.exec_id)
     assert found
     match found.state:
@@ -324,16 +325,16 @@ def is_now(journal: Journal, execution: Execution, kind: str) -> bool:
 
 
 async def test_what_a_live_process_works_on_is_left_to_it(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     scripted.script = flow()
     with another_process() as process:
         with processes(f"{process.pid}:"):
-            sent = journal.mark_sent(journal.intend(VPS, "uptime", "p@0").execution)
+            sent = journal.mark_sent(journal.record_intent(VPS, "uptime", "p@0").execution)
             record = journal.mark_running(sent, 7)
         mine = leave(journal, pid=8)
         async with running(scripted, journal) as runner, anyio.create_task_group() as tasks:
-            tasks.start_soon(runner.reap_leftovers)
+            tasks.start_soon(runner.recover)
             await wait_until(lambda: is_now(journal, mine, "completed"))
             tasks.cancel_scope.cancel()
         found = journal.get(record.exec_id)
@@ -355,7 +356,7 @@ def test_a_server_takes_up_what_the_one_before_left_when_it_was_killed(
     now = DONE
     with RawClient(env) as client:
         client.initialize()
-        journal = Journal(tmp_path / "journal.sqlite3")
+        journal = SqliteStore(tmp_path / "journal.sqlite3")
         until = time.monotonic() + 20
         while not is_now(journal, found_by(journal, exec_id), "completed"):
             assert time.monotonic() < until, "nobody asked, and it was not taken up"
@@ -366,14 +367,14 @@ def test_a_server_takes_up_what_the_one_before_left_when_it_was_killed(
     assert read["structuredContent"]["stdout"] == "out"
 
 
-def found_by(journal: Journal, exec_id: str) -> Execution:
+def found_by(journal: SqliteStore, exec_id: str) -> Execution:
     found = journal.get(exec_id)
     assert found
     return found
 
 
 async def test_a_record_that_is_deleted_meanwhile_ends_its_poller_with_a_word(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     now = GOES_ON
     scripted.script = flow(lambda: now)
@@ -395,7 +396,7 @@ async def test_a_record_that_is_deleted_meanwhile_ends_its_poller_with_a_word(
 
 
 async def test_a_caller_who_gives_up_costs_no_result(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     answers = iter([GOES_ON, GOES_ON, GOES_ON, DONE])
     scripted.script = flow(lambda: next(answers, GONE))
@@ -408,13 +409,13 @@ async def test_a_caller_who_gives_up_costs_no_result(
 
 
 async def test_what_nobody_waits_for_is_asked_for_only_so_long(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     now = GOES_ON
     scripted.script = flow(lambda: now)
-    patience = replace(PATIENCE, reap=0.5)
+    limits = replace(RETRY_LIMITS, reap=0.5)
     eager = Schedule(shortest=0.1, longest=0.1)
-    async with running(scripted, journal, patience=patience, schedule=eager) as runner:
+    async with running(scripted, journal, limits=limits, schedule=eager) as runner:
         job, _ = await runner.start(order())
         await job.wait(1.5)
         assert not job.done.is_set(), "somebody waits"
@@ -433,19 +434,19 @@ async def test_what_nobody_waits_for_is_asked_for_only_so_long(
 async def test_leftovers_that_are_too_old_are_given_up(
     scripted: ScriptedApi, tmp_path: Path
 ) -> None:
-    journal = Journal(tmp_path / "journal", lambda: time.time() - 1000)
+    journal = SqliteStore(tmp_path / "journal", lambda: time.time() - 1000, acting)
     old = leave(journal, pid=5)
     with processes(NOBODY):
-        intended = journal.intend(VPS, "df -h", "p@0").execution
-        sent = journal.mark_sent(journal.intend(VPS, "free", "p@0").execution)
+        intended = journal.record_intent(VPS, "df -h", "p@0").execution
+        sent = journal.mark_sent(journal.record_intent(VPS, "free", "p@0").execution)
     journal.close()
-    journal = Journal(tmp_path / "journal")
+    journal = SqliteStore(tmp_path / "journal", me=acting)
     new = leave(journal, pid=6)
     scripted.script = after_boot(10_000)
-    patience = replace(PATIENCE, reap=500)
-    async with running(scripted, journal, patience=patience) as runner:
+    limits = replace(RETRY_LIMITS, reap=500)
+    async with running(scripted, journal, limits=limits) as runner:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(runner.reap_leftovers)
+            tasks.start_soon(runner.recover)
             for execution, kind in (
                 (new, "completed"), (old, "lost"), (intended, "not_started"), (sent, "unknown"),
             ):  # fmt: skip
@@ -466,14 +467,14 @@ async def test_leftovers_that_are_too_old_are_given_up(
 async def test_an_old_one_that_somebody_asks_for_is_not_given_up(
     scripted: ScriptedApi, tmp_path: Path
 ) -> None:
-    journal = Journal(tmp_path / "journal", lambda: time.time() - 1000)
+    journal = SqliteStore(tmp_path / "journal", lambda: time.time() - 1000, acting)
     old = leave(journal, pid=5)
     journal.close()
-    journal = Journal(tmp_path / "journal")
+    journal = SqliteStore(tmp_path / "journal", me=acting)
     assert journal.lease(old, 100)
-    patience = replace(PATIENCE, reap=500)
-    async with running(scripted, journal, patience=patience) as runner:
-        await runner.reaper.look()
+    limits = replace(RETRY_LIMITS, reap=500)
+    async with running(scripted, journal, limits=limits) as runner:
+        await runner.recovery.look()
         assert journal.give_up(old) == found_by(journal, old.exec_id)
         assert is_now(journal, found_by(journal, old.exec_id), "running")
     assert polls(scripted) == 0
@@ -495,7 +496,7 @@ async def test_an_old_one_that_somebody_asks_for_is_not_given_up(
 )
 async def test_a_call_waits_no_longer_than_its_client(
     scripted: ScriptedApi,
-    journal: Journal,
+    journal: SqliteStore,
     monkeypatch: pytest.MonkeyPatch,
     name: str | None,
     budget: float,

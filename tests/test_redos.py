@@ -22,10 +22,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hostup_mcp.policy
-from hostup_mcp.policy.definitions import TokensType
-from hostup_mcp.policy.path_patterns import PathPattern
-from hostup_mcp.policy.patterns import LONGEST_VALUE, PatternError, compile_pattern
+import hostup_mcp.suggestions
 from hostup_mcp.policy.preset import Preset, preset_data
+from hostup_mcp.policy.values.definitions import TokensType
+from hostup_mcp.policy.values.path_patterns import PathPattern
+from hostup_mcp.policy.values.patterns import LONGEST_VALUE, PatternError, compile_pattern
 from tests.runner_harness import POLICY
 
 LIMIT = 20.0
@@ -109,13 +110,17 @@ def preset_patterns() -> dict[str, re.Pattern[str]]:
 
 
 def module_patterns() -> dict[str, re.Pattern[str]]:
-    """Every expression that the policy's modules compile, and those written in place."""
+    """Every expression that modules of the policy and the suggestions compile, in place too."""
     found: dict[str, re.Pattern[str]] = {}
-    for info in pkgutil.iter_modules(hostup_mcp.policy.__path__):
-        module = importlib.import_module(f"hostup_mcp.policy.{info.name}")
+    rooms = (hostup_mcp.policy, hostup_mcp.suggestions)
+    for info in (
+        i for room in rooms for i in pkgutil.walk_packages(room.__path__, f"{room.__name__}.")
+    ):
+        module = importlib.import_module(info.name)
+        short = info.name.rpartition(".")[2]
         for name, value in vars(module).items():
             if isinstance(value, re.Pattern):
-                found[f"{info.name}.{name}"] = value
+                found[f"{short}.{name}"] = value
         tree = ast.parse(Path(str(module.__file__)).read_text("utf-8"))
         for node in ast.walk(tree):
             match node:
@@ -123,7 +128,7 @@ def module_patterns() -> dict[str, re.Pattern[str]]:
                     func=ast.Attribute(value=ast.Name(id="re"), attr=name),
                     args=[ast.Constant(value=str(pattern)), *_],
                 ) if name != "compile":
-                    found[f"{info.name}:{node.lineno}"] = re.compile(pattern)
+                    found[f"{short}:{node.lineno}"] = re.compile(pattern)
                 case _:
                     pass
     return found

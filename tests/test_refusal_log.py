@@ -6,9 +6,9 @@ import logging
 
 import pytest
 
-from hostup_mcp.execution.journal import Journal
-from hostup_mcp.refusal_log import RefusalLog
-from hostup_mcp.service import Caller, CallLimits, ToolService
+from hostup_mcp.execution.journal.sqlite.store import SqliteStore
+from hostup_mcp.server.refusal_log import RefusalLog
+from hostup_mcp.server.service import Caller, CallLimits, ToolService
 from tests.runner_harness import POLICIES, client_of, running
 from tests.scripted_api import ScriptedApi
 
@@ -46,7 +46,7 @@ def test_the_rate_is_bounded_for_each_principal(caplog: pytest.LogCaptureFixture
         for _ in range(1000):
             note(log)
         assert len(caplog.messages) == 21
-        assert "counted only" in caplog.messages[-1]
+        assert "counted, not logged" in caplog.messages[-1]
         note(log, principal="alice")
         assert len(caplog.messages) == 22
         now[0] = 10.0
@@ -55,7 +55,7 @@ def test_the_rate_is_bounded_for_each_principal(caplog: pytest.LogCaptureFixture
 
 
 async def test_every_refusal_of_a_call_leaves_one(
-    scripted: ScriptedApi, journal: Journal, caplog: pytest.LogCaptureFixture
+    scripted: ScriptedApi, journal: SqliteStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def send(*_: object) -> None:
         pass

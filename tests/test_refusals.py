@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from hostup_mcp.policy.judge import ApprovedCommand, Policy, Refusal
 from hostup_mcp.policy.policies import Policies, PolicyData
+from hostup_mcp.suggestions.nearest import nearest
 from tests.runner_harness import POLICY
 from tests.test_grammar import PIECES
 
@@ -133,14 +134,14 @@ ROWS = TABLE.strip().splitlines()
 @pytest.mark.parametrize("row", ROWS)
 def test_typical_commands(row: str) -> None:
     code, _, rest = row.partition(" ")
-    marked, _, nearest = rest.partition(" => ")
+    marked, _, closest = rest.partition(" => ")
     before, token = marked.split("»", maxsplit=1)[0].split("«")
     command = marked.replace("«", "").replace("»", "")
     refusal = POLICY.judge(command)
     assert isinstance(refusal, Refusal)
     assert (refusal.code, refusal.offset, refusal.length) == (code, len(before), len(token))
-    if nearest:
-        assert refusal.nearest[0] == nearest
+    if closest:
+        assert nearest(POLICY, command, refusal)[0] == closest
     assert_teaches(POLICY, refusal, command)
 
 
@@ -150,7 +151,7 @@ def test_the_table_is_large_enough() -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "nearest"),
+    ("command", "closest"),
     [
         ("df \u2013h", "df -h"),
         ("df\u00a0-h", "df -h"),
@@ -163,11 +164,11 @@ def test_the_table_is_large_enough() -> None:
         ("df\r-h", "df -h"),
     ],
 )
-def test_what_was_pasted(command: str, nearest: str) -> None:
+def test_what_was_pasted(command: str, closest: str) -> None:
     refusal = POLICY.judge(command)
     assert isinstance(refusal, Refusal)
     assert_teaches(POLICY, refusal, command)
-    assert nearest in refusal.nearest
+    assert closest in nearest(POLICY, command, refusal)
 
 
 @pytest.mark.parametrize(
@@ -212,7 +213,7 @@ def test_an_own_rule_is_offered_where_it_is_near() -> None:
     for command in ("run-job", "run-job nightly", "sudo run-job a --now"):
         refusal = policy.judge(command)
         assert isinstance(refusal, Refusal)
-        assert refusal.nearest[0] in {"run-job nightly --now", "run-job a --now"}
+        assert nearest(policy, command, refusal)[0] in {"run-job nightly --now", "run-job a --now"}
 
 
 def test_a_command_that_is_too_long_only_as_it_would_be_sent() -> None:
@@ -257,10 +258,11 @@ def test_a_program_beyond_the_small_language_is_refused(name: str, program: str)
 
 
 def test_a_long_command_gets_short_answers() -> None:
-    refusal = POLICY.judge("tail -f /var/log/syslog " + "x" * 1500)
+    command = "tail -f /var/log/syslog " + "x" * 1500
+    refusal = POLICY.judge(command)
     assert isinstance(refusal, Refusal)
-    assert_teaches(POLICY, refusal, "tail -f /var/log/syslog " + "x" * 1500)
-    assert len(" ".join(refusal.nearest)) < 500
+    assert_teaches(POLICY, refusal, command)
+    assert len(" ".join(nearest(POLICY, command, refusal))) < 500
 
 
 # ------------------------------------------------------------------ any text
@@ -337,8 +339,9 @@ def assert_teaches(policy: Policy, refusal: Refusal, text: str) -> None:
     assert refusal.policy == policy.label
     assert 0 <= refusal.offset <= refusal.offset + refusal.length <= len(text)
     assert refusal.length or not text
-    assert len(set(refusal.nearest)) == len(refusal.nearest) <= 3
-    for near in refusal.nearest:
+    found = nearest(policy, text, refusal)
+    assert len(set(found)) == len(found) <= 3
+    for near in found:
         allowed = policy.judge(near)
         assert isinstance(allowed, ApprovedCommand), near
         assert near != text

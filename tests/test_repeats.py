@@ -11,15 +11,18 @@ import anyio
 import mcp_types as types
 import pytest
 
-from hostup_mcp.execution.journal import Journal, KeyConflict, Repeats
-from hostup_mcp.execution.owner import current_owner
-from hostup_mcp.execution.records import Execution, Stream
+from hostup_mcp.execution.journal.errors import KeyConflict
+from hostup_mcp.execution.journal.limits import DuplicateWindow
+from hostup_mcp.execution.journal.owner import current_owner
+from hostup_mcp.execution.journal.records import Execution, Stream
+from hostup_mcp.execution.journal.sqlite.store import SqliteStore
 from tests.runner_harness import (
     ACTING,
     DONE,
     GOES_ON,
     VPS,
     Tools,
+    acting,
     flow,
     polls,
     processes,
@@ -32,21 +35,21 @@ from tests.stdio_client import connect, environment, facts, text
 POLICY = "diagnostics@0"
 
 
-def ordered(journal: Journal, command: str = "uptime", **more: object) -> tuple[str, Execution]:
-    intent = journal.intend(VPS, command, POLICY, **more)  # type: ignore[arg-type]
+def ordered(journal: SqliteStore, command: str = "uptime", **more: object) -> tuple[str, Execution]:
+    intent = journal.record_intent(VPS, command, POLICY, **more)  # type: ignore[arg-type]
     return intent.claim, intent.execution
 
 
-def run(journal: Journal, record: Execution, pid: int = 7) -> Execution:
+def run(journal: SqliteStore, record: Execution, pid: int = 7) -> Execution:
     return journal.mark_running(journal.mark_sent(record), pid)
 
 
-def complete(journal: Journal, record: Execution) -> Execution:
+def complete(journal: SqliteStore, record: Execution) -> Execution:
     out = Stream("out")
     return journal.complete(record, exit_code=0, signal=None, stdout=out, stderr=Stream(""))
 
 
-def end(journal: Journal, record: Execution, kind: str) -> Execution:
+def end(journal: SqliteStore, record: Execution, kind: str) -> Execution:
     return journal.end(record, kind, code="c", message="m", advice="a")  # type: ignore[arg-type]
 
 
@@ -54,7 +57,7 @@ def end(journal: Journal, record: Execution, kind: str) -> Execution:
 
 
 def test_a_key_gives_its_execution_also_to_other_processes_and_later(tmp_path: Path) -> None:
-    journal, other = Journal(tmp_path / "journal"), Journal(tmp_path / "journal")
+    journal, other = SqliteStore(tmp_path / "journal"), SqliteStore(tmp_path / "journal")
     claim, first = ordered(journal, key="k")
     assert claim == "new"
     assert ordered(other, key="k") == ("same_key", first)
@@ -62,24 +65,24 @@ def test_a_key_gives_its_execution_also_to_other_processes_and_later(tmp_path: P
     journal.mark_read(done)
     journal.close()
     other.close()
-    later = Journal(tmp_path / "journal", lambda: time.time() + 86_400)
-    claim, found = ordered(later, key="k", repeats=Repeats(900))
+    later = SqliteStore(tmp_path / "journal", lambda: time.time() + 86_400)
+    claim, found = ordered(later, key="k", duplicates=DuplicateWindow(900))
     assert (claim, found.exec_id, found.state) == ("same_key", first.exec_id, done.state)
     later.close()
 
 
-def test_a_key_is_one_commands_on_one_vps(journal: Journal) -> None:
+def test_a_key_is_one_commands_on_one_vps(journal: SqliteStore) -> None:
     _, first = ordered(journal, key="k")
     with pytest.raises(KeyConflict) as conflict:
         ordered(journal, "df -h", key="k")
     assert conflict.value.execution == first
-    assert journal.intend("vps_2", "df -h", POLICY, key="k").claim == "new"
+    assert journal.record_intent("vps_2", "df -h", POLICY, key="k").claim == "new"
     assert ordered(journal, key="other")[0] == "new"
     assert ordered(journal)[0] == "new"
 
 
 @pytest.mark.parametrize("kind", ["unknown", "lost"])
-def test_an_execution_that_may_have_run_keeps_its_key(journal: Journal, kind: str) -> None:
+def test_an_execution_that_may_have_run_keeps_its_key(journal: SqliteStore, kind: str) -> None:
     _, first = ordered(journal, key="k")
     sent = journal.mark_sent(first)
     end(journal, sent if kind == "unknown" else journal.mark_running(sent, 7), kind)
@@ -87,7 +90,7 @@ def test_an_execution_that_may_have_run_keeps_its_key(journal: Journal, kind: st
     assert (claim, found.exec_id) == ("same_key", first.exec_id)
 
 
-def test_an_execution_that_certainly_did_not_run_gives_its_key_back(journal: Journal) -> None:
+def test_an_execution_that_certainly_did_not_run_gives_its_key_back(journal: SqliteStore) -> None:
     _, first = ordered(journal, key="k")
     end(journal, first, "not_started")
     with pytest.raises(KeyConflict):
@@ -101,65 +104,65 @@ def test_an_execution_that_certainly_did_not_run_gives_its_key_back(journal: Jou
 # ------------------------------------------------------------------ repeats, on disk
 
 
-def test_one_that_still_runs_counts_though_a_newer_one_was_read(journal: Journal) -> None:
+def test_one_that_still_runs_counts_though_a_newer_one_was_read(journal: SqliteStore) -> None:
     _, older = ordered(journal, key="a")
     run(journal, older, pid=7)
     _, newer = ordered(journal, key="b")
     journal.mark_read(complete(journal, run(journal, newer, pid=8)))
-    claim, found = ordered(journal, repeats=Repeats(900))
+    claim, found = ordered(journal, duplicates=DuplicateWindow(900))
     assert (claim, found.exec_id) == ("repeat", older.exec_id)
 
 
-def test_an_order_in_full_knowledge_ends_the_doubt_of_an_earlier_one(journal: Journal) -> None:
+def test_an_order_in_full_knowledge_ends_the_doubt_of_an_earlier_one(journal: SqliteStore) -> None:
     _, doubtful = ordered(journal)
     end(journal, journal.mark_sent(doubtful), "unknown")
-    assert ordered(journal, repeats=Repeats(900))[0] == "unclear"
+    assert ordered(journal, duplicates=DuplicateWindow(900))[0] == "unclear"
     _, newer = ordered(journal, key="b")
     journal.mark_read(complete(journal, run(journal, newer)))
-    assert ordered(journal, repeats=Repeats(900))[0] == "new"
+    assert ordered(journal, duplicates=DuplicateWindow(900))[0] == "new"
 
 
 def test_one_that_ran_long_ago_is_no_repeat_unless_it_is_asked_for(tmp_path: Path) -> None:
     now = 1000.0
-    journal = Journal(tmp_path / "journal", lambda: now)
-    repeats = Repeats(900, reap_seconds=7200)
+    journal = SqliteStore(tmp_path / "journal", lambda: now)
+    duplicates = DuplicateWindow(900, reap_seconds=7200)
     old = run(journal, ordered(journal)[1])
     now += 7199
-    assert ordered(journal, repeats=repeats) == ("repeat", old)
+    assert ordered(journal, duplicates=duplicates) == ("repeat", old)
     now += 2
     assert journal.lease(old, 60)
-    assert ordered(journal, repeats=repeats)[0] == "repeat", "somebody asks for its result"
+    assert ordered(journal, duplicates=duplicates)[0] == "repeat", "somebody asks for its result"
     now += 61
     given_up = journal.give_up(old)
-    claim, new = ordered(journal, repeats=repeats)
+    claim, new = ordered(journal, duplicates=duplicates)
     assert claim == "new", "given up just now, and not seen by anybody, it is no repeat"
     new = run(journal, new, pid=8)
-    assert ordered(journal, repeats=repeats)[1].exec_id == new.exec_id != given_up.exec_id
+    assert ordered(journal, duplicates=duplicates)[1].exec_id == new.exec_id != given_up.exec_id
     journal.mark_read(complete(journal, new))
-    assert ordered(journal, repeats=repeats)[0] == "new"
+    assert ordered(journal, duplicates=duplicates)[0] == "new"
     journal.close()
 
 
 def test_one_that_was_given_up_and_ended_after_all_counts_until_it_is_told(tmp_path: Path) -> None:
     now = 1000.0
-    journal = Journal(tmp_path / "journal", lambda: now)
+    journal = SqliteStore(tmp_path / "journal", lambda: now)
     old = run(journal, ordered(journal)[1])
     now += 86_401
     complete(journal, journal.give_up(old))
-    claim, found = ordered(journal, repeats=Repeats())
+    claim, found = ordered(journal, duplicates=DuplicateWindow())
     assert (claim, found.exec_id) == ("repeat", old.exec_id)
     journal.mark_read(old)
-    assert ordered(journal, repeats=Repeats())[0] == "new"
+    assert ordered(journal, duplicates=DuplicateWindow())[0] == "new"
     journal.close()
 
 
 async def test_todays_order_is_not_answered_by_a_run_of_months_ago(
     scripted: ScriptedApi, tmp_path: Path
 ) -> None:
-    journal = Journal(tmp_path / "journal", lambda: time.time() - 90 * 86_400)
+    journal = SqliteStore(tmp_path / "journal", lambda: time.time() - 90 * 86_400)
     old = run(journal, ordered(journal)[1])
     journal.close()
-    journal = Journal(tmp_path / "journal")
+    journal = SqliteStore(tmp_path / "journal")
     scripted.script = flow()
     async with tools(scripted, journal) as client:
         ran = facts(await client.exec())
@@ -168,34 +171,34 @@ async def test_todays_order_is_not_answered_by_a_run_of_months_ago(
     journal.close()
 
 
-@pytest.mark.parametrize("repeats", [None, Repeats(0), Repeats(900)])
+@pytest.mark.parametrize("duplicates", [None, DuplicateWindow(0), DuplicateWindow(900)])
 def test_an_unknown_outcome_is_in_the_way_however_old_it_is(
-    tmp_path: Path, repeats: Repeats | None
+    tmp_path: Path, duplicates: DuplicateWindow | None
 ) -> None:
     now = 1000.0
-    journal = Journal(tmp_path / "journal", lambda: now)
+    journal = SqliteStore(tmp_path / "journal", lambda: now)
     _, before = ordered(journal, key="before")
     _, doubtful = ordered(journal)
     journal.mark_read(complete(journal, run(journal, before)))
     now = 1010.0
     journal.mark_read(end(journal, journal.mark_sent(doubtful), "unknown"))
-    assert ordered(journal, "df -h", repeats=repeats)[0] == "new"
-    assert journal.intend("vps_2", "uptime", POLICY, repeats=repeats).claim == "new"
-    assert journal.intend(VPS, "uptime", POLICY, principal="other").claim == "new"
+    assert ordered(journal, "df -h", duplicates=duplicates)[0] == "new"
+    assert journal.record_intent("vps_2", "uptime", POLICY, duplicates=duplicates).claim == "new"
+    assert journal.record_intent(VPS, "uptime", POLICY, principal="other").claim == "new"
     for age in (1, 3600, 200 * 86_400):
         now = 1010.0 + age
-        claim, found = ordered(journal, repeats=repeats)
+        claim, found = ordered(journal, duplicates=duplicates)
         assert (claim, found.exec_id) == ("unclear", doubtful.exec_id)
     _, unsent = ordered(journal, key="sure")
     end(journal, unsent, "not_started")
-    assert ordered(journal, repeats=repeats)[0] == "unclear", "what did not run settles nothing"
+    assert ordered(journal, duplicates=duplicates)[0] == "unclear", "what did not run ends no doubt"
     _, sure = ordered(journal, key="sure")
     journal.mark_read(complete(journal, run(journal, sure)))
-    assert ordered(journal, repeats=repeats)[0] == "new"
+    assert ordered(journal, duplicates=duplicates)[0] == "new"
     journal.close()
 
 
-Life = Callable[[Journal, Execution], Execution]
+Life = Callable[[SqliteStore, Execution], Execution]
 LIVES: dict[str, tuple[Life, str]] = {
     "intended": (lambda _, record: record, "repeat"),
     "sent": (lambda journal, record: journal.mark_sent(record), "repeat"),
@@ -212,7 +215,7 @@ def test_a_repeat_stands_for_an_earlier_order_that_nobody_was_told_of(
     tmp_path: Path, name: str
 ) -> None:
     now = 1000.0
-    journal = Journal(tmp_path / "journal", lambda: now)
+    journal = SqliteStore(tmp_path / "journal", lambda: now)
     live, expected = LIVES[name]
     _, first = ordered(journal)
     earlier = live(journal, first)
@@ -225,21 +228,28 @@ def test_a_repeat_stands_for_an_earlier_order_that_nobody_was_told_of(
             assert record.exec_id == first.exec_id
         return found
 
-    assert claim(repeats=Repeats(60)) == expected
-    assert claim("df -h", repeats=Repeats(60)) == "new"
-    assert journal.intend("vps_2", "uptime", POLICY, repeats=Repeats(60)).claim == "new"
+    assert claim(duplicates=DuplicateWindow(60)) == expected
+    assert claim("df -h", duplicates=DuplicateWindow(60)) == "new"
+    assert (
+        journal.record_intent("vps_2", "uptime", POLICY, duplicates=DuplicateWindow(60)).claim
+        == "new"
+    )
     off = "unclear" if name == "unknown" else "new"
-    assert claim(repeats=Repeats(0)) == claim(repeats=None) == off, "the setting is off"
-    assert claim(key=f"own-{name}", repeats=Repeats(60)) == "new", "a key says what is meant"
+    assert claim(duplicates=DuplicateWindow(0)) == claim(duplicates=None) == off, (
+        "the setting is off"
+    )
+    assert claim(key=f"own-{name}", duplicates=DuplicateWindow(60)) == "new", (
+        "a key says what is meant"
+    )
     now = 1059.0
-    assert claim(repeats=Repeats(60)) == expected
+    assert claim(duplicates=DuplicateWindow(60)) == expected
     now = 1061.0
     is_over = name not in ("intended", "sent", "running", "unknown")
-    assert claim(repeats=Repeats(60)) == ("new" if is_over else expected)
+    assert claim(duplicates=DuplicateWindow(60)) == ("new" if is_over else expected)
     now = 1030.0
     journal.mark_read(earlier)
     is_told = name in ("unread", "lost")
-    assert claim(repeats=Repeats(60)) == ("new" if is_told else expected)
+    assert claim(duplicates=DuplicateWindow(60)) == ("new" if is_told else expected)
     journal.close()
 
 
@@ -252,7 +262,7 @@ def handle(result: types.CallToolResult) -> str:
 
 
 async def test_a_repeat_while_the_first_runs_gives_its_handle(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     now = GOES_ON
     scripted.script = flow(lambda: now)
@@ -274,7 +284,7 @@ async def test_a_repeat_while_the_first_runs_gives_its_handle(
 
 
 async def test_a_result_that_its_caller_did_not_wait_for_answers_the_repeat(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     asked = anyio.Event()
     now = GOES_ON
@@ -307,22 +317,22 @@ async def test_a_result_that_its_caller_did_not_wait_for_answers_the_repeat(
 
 
 async def test_with_the_setting_off_every_order_is_run(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     scripted.script = flow(lambda: GOES_ON)
-    async with tools(scripted, journal, repeats=Repeats(0)) as client:
+    async with tools(scripted, journal, duplicates=DuplicateWindow(0)) as client:
         one = facts(await client.exec(wait_seconds=0))
         other = facts(await client.exec(wait_seconds=0))
     assert one["exec_id"] != other["exec_id"]
     assert starts(scripted) == 2
 
 
-@pytest.mark.parametrize("repeats", [Repeats(), Repeats(0)])
+@pytest.mark.parametrize("duplicates", [DuplicateWindow(), DuplicateWindow(0)])
 async def test_a_command_that_may_have_run_is_not_sent_again_without_a_word(
-    scripted: ScriptedApi, journal: Journal, repeats: Repeats
+    scripted: ScriptedApi, journal: SqliteStore, duplicates: DuplicateWindow
 ) -> None:
     scripted.script = flow(start=Answer(hang_up=True))
-    async with tools(scripted, journal, repeats=repeats) as client:
+    async with tools(scripted, journal, duplicates=duplicates) as client:
         first = await client.exec()
         assert text(first).startswith("hostup_connection_lost: It is not known whether the command")
         scripted.script = flow()
@@ -341,7 +351,7 @@ async def test_a_command_that_may_have_run_is_not_sent_again_without_a_word(
 
 
 async def test_a_key_answers_with_its_execution_or_says_whose_it_is(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     scripted.script = flow()
     async with tools(scripted, journal) as client:
@@ -352,7 +362,7 @@ async def test_a_key_answers_with_its_execution_or_says_whose_it_is(
         conflict = await client.exec("df -h", idempotency_key="k")
         assert conflict.is_error
         assert text(conflict).startswith(
-            "idempotency_key_taken: This idempotency_key belongs to another command on this VPS, "
+            "idempotency_key_taken: This idempotency_key was used for another command on this VPS, "
             "so nothing was sent."
         )
         assert f"exec_id: {first['exec_id']}\ncommand: uptime" in text(conflict)
@@ -360,7 +370,7 @@ async def test_a_key_answers_with_its_execution_or_says_whose_it_is(
 
 
 async def test_a_key_whose_command_did_not_run_is_tried_again(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     off = json_answer({"available": False, "reason": "VM is not running"})
     scripted.script = lambda _: off
@@ -374,10 +384,9 @@ async def test_a_key_whose_command_did_not_run_is_tried_again(
 
 
 async def test_an_order_that_its_process_left_unsent_makes_room(
-    scripted: ScriptedApi, journal: Journal, monkeypatch: pytest.MonkeyPatch
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr("hostup_mcp.execution.journal.current_owner", lambda: "4194304:1")
+    with processes("4194304:1"):
         _, left = ordered(journal, key="k")
     scripted.script = flow()
     async with tools(scripted, journal) as client:
@@ -388,7 +397,7 @@ async def test_an_order_that_its_process_left_unsent_makes_room(
 
 async def test_orders_with_one_key_at_once_run_once(scripted: ScriptedApi, tmp_path: Path) -> None:
     scripted.script = flow(probe_delay=0.1)
-    one, other = Journal(tmp_path / "journal"), Journal(tmp_path / "journal")
+    one, other = (SqliteStore(tmp_path / "journal", me=acting) for _ in range(2))
     handles: list[str] = []
 
     async def order(client: Tools, owner: str) -> None:

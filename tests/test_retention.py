@@ -5,16 +5,16 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
 import pytest
 
-from hostup_mcp.execution.journal import Journal
-from hostup_mcp.execution.records import Completed, Execution, Output, Running, Stream
-from hostup_mcp.execution.retention import Retention, purge
+from hostup_mcp.execution.journal.limits import Retention
+from hostup_mcp.execution.journal.records import Completed, Execution, Output, Running, Stream
+from hostup_mcp.execution.journal.sqlite.store import SqliteStore
 from tests.runner_harness import (
     KEY,
     VPS,
@@ -50,27 +50,27 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def kept(tmp_path: Path, clock: Clock) -> Iterator[Journal]:
-    journal = Journal(tmp_path / "kept", clock)
+def kept(tmp_path: Path, clock: Clock) -> Iterator[SqliteStore]:
+    journal = SqliteStore(tmp_path / "kept", clock)
     yield journal
     journal.close()
 
 
-def begin(journal: Journal, pid: int = 7) -> Execution:
+def begin(journal: SqliteStore, pid: int = 7) -> Execution:
     return journal.mark_running(
-        journal.mark_sent(journal.intend(VPS, "uptime", "p@0").execution), pid
+        journal.mark_sent(journal.record_intent(VPS, "uptime", "p@0").execution), pid
     )
 
 
-def result(journal: Journal, out: str, pid: int = 7) -> Execution:
+def result(journal: SqliteStore, out: str, pid: int = 7) -> Execution:
     done = journal.complete(
         begin(journal, pid), exit_code=0, signal=None, stdout=Stream(out), stderr=Stream("err")
     )
     shown = Output(Stream(out, changes={}), Stream("err", changes={}))
-    return journal.show_as(done, shown, keep_raw=False)
+    return journal.replace_output(done, shown, keep_raw=False)
 
 
-def output(journal: Journal, record: Execution) -> tuple[str, float | None] | None:
+def output(journal: SqliteStore, record: Execution) -> tuple[str, float | None] | None:
     """What is left of a result's output, and when it was dropped; None without a record."""
     found = journal.get(record.exec_id)
     if found is None:
@@ -80,7 +80,7 @@ def output(journal: Journal, record: Execution) -> tuple[str, float | None] | No
     return left.stdout.text + left.stderr.text, found.state.dropped_at
 
 
-def on_disk(journal: Journal) -> bytes:
+def on_disk(journal: SqliteStore) -> bytes:
     """All that stands in the journal's files."""
     folder = journal.path.parent
     return b"".join(path.read_bytes() for path in folder.glob(f"{journal.path.name}*"))
@@ -89,14 +89,16 @@ def on_disk(journal: Journal) -> bytes:
 # ------------------------------------------------------------------ age and size
 
 
-def keep_to(journal: Journal, clock: Clock, limits: Retention) -> int:
+def keep_to(journal: SqliteStore, clock: Clock, limits: Retention) -> int:
     """Two purges, an hour apart: how many outputs were dropped."""
-    dropped = purge(journal.database, limits, clock.now)
+    dropped = journal.purge(limits, clock.now)
     clock.now += HOUR
-    return dropped + purge(journal.database, limits, clock.now)
+    return dropped + journal.purge(limits, clock.now)
 
 
-def test_output_goes_after_its_days_and_the_record_much_later(kept: Journal, clock: Clock) -> None:
+def test_output_goes_after_its_days_and_the_record_much_later(
+    kept: SqliteStore, clock: Clock
+) -> None:
     old = result(kept, "old")
     kept.mark_read(old)
     clock.now += 2 * DAY
@@ -104,10 +106,10 @@ def test_output_goes_after_its_days_and_the_record_much_later(kept: Journal, clo
     kept.mark_read(new)
     clock.now += 2 * DAY
     limits = Retention(days=3)
-    assert purge(kept.database, limits, clock.now) == 0, "what is found old is noted first"
+    assert kept.purge(limits, clock.now) == 0, "what is found old is noted first"
     clock.now += HOUR
-    assert purge(kept.database, limits, clock.now) == 1
-    assert purge(kept.database, limits, clock.now) == 0
+    assert kept.purge(limits, clock.now) == 1
+    assert kept.purge(limits, clock.now) == 0
     assert output(kept, old) == ("", clock.now)
     assert output(kept, new) == ("newerr", None)
     found = kept.get(old.exec_id)
@@ -129,9 +131,9 @@ LIVES: dict[str, tuple[str | None, str, bool]] = {
 }
 
 
-def live(journal: Journal, name: str) -> Execution:
+def live(journal: SqliteStore, name: str) -> Execution:
     key, ends, is_read = LIVES[name]
-    record = journal.mark_sent(journal.intend(VPS, name, "p@0", key=key).execution)
+    record = journal.mark_sent(journal.record_intent(VPS, name, "p@0", key=key).execution)
     if ends == "unknown":
         record = journal.end(record, "unknown", code="c", message="m", advice="a")
     else:
@@ -149,18 +151,18 @@ def live(journal: Journal, name: str) -> Execution:
 @pytest.mark.parametrize("age_days", [0, 28, 35, 294])
 @pytest.mark.parametrize("purges", [1, 3])
 def test_a_clock_that_is_wrong_for_a_while_costs_nothing_that_is_needed(
-    kept: Journal, clock: Clock, age_days: int, purges: int
+    kept: SqliteStore, clock: Clock, age_days: int, purges: int
 ) -> None:
     """At one purge, or for hours in which the server is used."""
     records = {name: live(kept, name) for name in LIVES}
     for _ in range(0, age_days, 7):
         clock.now += 7 * DAY
-        purge(kept.database, Retention(), clock.now)
+        kept.purge(Retention(), clock.now)
     before = {name: kept.get(record.exec_id) for name, record in records.items()}
     right = clock.now
     clock.now += 400 * DAY
     for _ in range(purges):
-        purge(kept.database, Retention(), clock.now)
+        kept.purge(Retention(), clock.now)
         result(kept, "new")  # a witness of the wrong time
         clock.now += HOUR
     clock.now = right + purges * HOUR
@@ -180,24 +182,24 @@ def test_a_clock_that_is_wrong_for_a_while_costs_nothing_that_is_needed(
 
 
 def test_what_was_recorded_under_a_clock_that_was_far_behind_has_its_term(
-    kept: Journal, clock: Clock
+    kept: SqliteStore, clock: Clock
 ) -> None:
     clock.now = 0.0
     records = {name: live(kept, name) for name in LIVES}
     clock.now = 20_000 * DAY
     for _ in range(4):
-        purge(kept.database, Retention(), clock.now)
+        kept.purge(Retention(), clock.now)
         clock.now += 7 * DAY
     unread = kept.get(records["never read"].exec_id)
     assert unread
     assert kept.output(unread).stdout.text == "out"
     for _ in range(38):
-        purge(kept.database, Retention(), clock.now)
+        kept.purge(Retention(), clock.now)
         clock.now += 7 * DAY
     left = [name for name, record in records.items() if kept.get(record.exec_id)]
     assert left == [name for name in LIVES if name != "read"]
     for _ in range(100):
-        purge(kept.database, Retention(), clock.now)
+        kept.purge(Retention(), clock.now)
         clock.now += 7 * DAY
     assert [name for name, record in records.items() if kept.get(record.exec_id)] == []
 
@@ -206,75 +208,75 @@ async def test_a_key_outlives_a_server_whose_clock_jumps(
     scripted: ScriptedApi, tmp_path: Path
 ) -> None:
     clock = Clock(time.time())
-    journal = Journal(tmp_path / "jumps", clock)
+    journal = SqliteStore(tmp_path / "jumps", clock)
     scripted.script = flow()
     async with tools(scripted, journal, clock=clock, retention=Retention()) as client:
         first = facts(await client.exec(idempotency_key="deploy-1"))
         for jump in (400 * DAY, 2 * HOUR, -400 * DAY):
             clock.now += jump
-            await client.service._runner.reaper.purge()  # pyright: ignore[reportPrivateUsage]
+            await client.service._runner.recovery.purge()  # pyright: ignore[reportPrivateUsage]
             again = facts(await client.exec(idempotency_key="deploy-1"))
             assert again["exec_id"] == first["exec_id"]
     assert starts(scripted) == 1
     journal.close()
 
 
-def test_the_oldest_output_makes_room_for_the_newest(kept: Journal, clock: Clock) -> None:
+def test_the_oldest_output_makes_room_for_the_newest(kept: SqliteStore, clock: Clock) -> None:
     records: list[Execution] = []
     for number in range(5):
         clock.now += 1
         records.append(result(kept, f"{number}" * 600_000))
-    assert purge(kept.database, Retention(mebibytes=2), clock.now) == 2
+    assert kept.purge(Retention(mebibytes=2), clock.now) == 2
     left = [output(kept, record) for record in records]
     assert [bool(found and found[0]) for found in left] == [False, False, True, True, True]
-    assert purge(kept.database, Retention(mebibytes=0.1), clock.now) == 3
+    assert kept.purge(Retention(mebibytes=0.1), clock.now) == 3
 
 
-def test_output_as_it_came_counts_too(kept: Journal, clock: Clock) -> None:
+def test_output_as_it_came_counts_too(kept: SqliteStore, clock: Clock) -> None:
     done = kept.complete(
         begin(kept), exit_code=0, signal=None, stdout=Stream("x" * 600_000), stderr=Stream("")
     )
     shown = Output(Stream("short", changes={"escapes": 1}), Stream("", changes={}))
-    kept.show_as(done, shown, keep_raw=True)
-    assert purge(kept.database, Retention(mebibytes=0.5), clock.now) == 1
+    kept.replace_output(done, shown, keep_raw=True)
+    assert kept.purge(Retention(mebibytes=0.5), clock.now) == 1
     assert output(kept, done) == ("", clock.now)
 
 
-def test_what_is_not_over_is_kept_whatever_its_age(kept: Journal, clock: Clock) -> None:
-    intended = kept.intend(VPS, "uptime", "p@0").execution
+def test_what_is_not_over_is_kept_whatever_its_age(kept: SqliteStore, clock: Clock) -> None:
+    intended = kept.record_intent(VPS, "uptime", "p@0").execution
     running = begin(kept)
     clock.now += 1000 * DAY
-    assert purge(kept.database, Retention(days=1, mebibytes=1), clock.now) == 0
+    assert kept.purge(Retention(days=1, mebibytes=1), clock.now) == 0
     assert kept.get(intended.exec_id) == intended
     assert kept.get(running.exec_id) == running
 
 
 def test_the_file_gives_its_room_back_and_nothing_dropped_stays_in_it(
-    kept: Journal, clock: Clock
+    kept: SqliteStore, clock: Clock
 ) -> None:
     result(kept, "DROPPED" * 500_000)
     before = len(on_disk(kept))
     clock.now += 3 * DAY
     assert keep_to(kept, clock, Retention(days=1)) == 0, "nobody has read it"
     clock.now += DAY
-    assert purge(kept.database, Retention(days=1), clock.now) == 1
+    assert kept.purge(Retention(days=1), clock.now) == 1
     assert len(on_disk(kept)) < before / 10
     assert b"DROPPED" not in on_disk(kept)
 
 
 async def test_a_server_keeps_to_the_limits_and_says_what_it_dropped(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     scripted.script = flow()
     async with tools(scripted, journal) as client:
         ran = facts(await client.exec())
     later = time.time() + 40 * DAY
-    purge(journal.database, Retention(days=30), later - 2 * HOUR)
+    journal.purge(Retention(days=30), later - 2 * HOUR)
     async with (
         running(scripted, journal, lambda: later, retention=Retention(days=30)) as runner,
         anyio.create_task_group() as tasks,
     ):
-        tasks.start_soon(runner.reap_leftovers)
+        tasks.start_soon(runner.recover)
         while output(journal, await found(journal, ran)) == ("out", None):  # noqa: ASYNC110
             await anyio.sleep(0.01)
         tasks.cancel_scope.cancel()
@@ -283,12 +285,12 @@ async def test_a_server_keeps_to_the_limits_and_says_what_it_dropped(
     told = facts(again)
     assert (told["exit_code"], told["stdout"], told["stdout_bytes"]) == (0, "", 0)
     (note,) = told["notes"]
-    assert note.startswith("the output was dropped at ")
-    assert note.endswith(" UTC, to keep the journal small")
+    assert note.startswith("the output was deleted at ")
+    assert note.endswith(" UTC to keep the journal small")
     assert note in text(again)
 
 
-async def found(journal: Journal, told: dict[str, str]) -> Execution:
+async def found(journal: SqliteStore, told: dict[str, str]) -> Execution:
     record = journal.get(told["exec_id"])
     assert record
     return record
@@ -299,7 +301,7 @@ async def found(journal: Journal, told: dict[str, str]) -> Execution:
 
 @pytest.mark.parametrize("keep_raw", [False, True])
 async def test_a_secret_in_an_output_stays_on_disk_only_where_a_setting_says_so(
-    scripted: ScriptedApi, journal: Journal, keep_raw: bool
+    scripted: ScriptedApi, journal: SqliteStore, keep_raw: bool
 ) -> None:
     scripted.script = flow(
         lambda: json_answer({"exited": True, "exitCode": 0, "stdout": SECRET, "stderr": SECRET})
@@ -320,7 +322,7 @@ async def test_a_secret_in_an_output_stays_on_disk_only_where_a_setting_says_so(
 
 
 async def test_a_result_that_its_server_did_not_live_to_prepare_is_prepared_by_the_next(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     done = journal.complete(
         begin(journal), exit_code=0, signal=None, stdout=Stream(SECRET), stderr=Stream("")
@@ -336,7 +338,7 @@ async def test_a_result_that_its_server_did_not_live_to_prepare_is_prepared_by_t
 
 
 async def test_a_secret_goes_once_a_reader_is_out_of_the_way_and_nobody_waits_for_that(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     done = journal.complete(
         begin(journal), exit_code=0, signal=None, stdout=Stream(SECRET), stderr=Stream("")
@@ -349,33 +351,31 @@ async def test_a_secret_goes_once_a_reader_is_out_of_the_way_and_nobody_waits_fo
             await runner.shown(done)
             assert time.monotonic() - began < 1
             assert PASSWORD.encode() in on_disk(journal)
-            assert not journal.database.settle_if_owed()
+            assert not journal.database.checkpoint_if_owed()
             reader.execute("COMMIT")
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(runner.reap_leftovers)
+                tasks.start_soon(runner.recover)
                 await wait_until(lambda: PASSWORD.encode() not in on_disk(journal))
                 tasks.cancel_scope.cancel()
-        assert journal.database.settle_if_owed()
+        assert journal.database.checkpoint_if_owed()
     assert KEY.encode() not in on_disk(journal)
 
 
 def test_what_a_process_could_not_settle_is_settled_by_the_next(tmp_path: Path) -> None:
-    one, other = Journal(tmp_path / "journal"), Journal(tmp_path / "journal")
+    one, other = SqliteStore(tmp_path / "journal"), SqliteStore(tmp_path / "journal")
     result(one, SECRET)
     one.close()
     assert PASSWORD.encode() in (tmp_path / "journal-wal").read_bytes()
-    assert other.database.settle_if_owed()
+    assert other.database.checkpoint_if_owed()
     assert (tmp_path / "journal-wal").read_bytes() == b""
     other.close()
 
 
 @pytest.mark.parametrize("owner", [None, "4194304:1"])
 async def test_it_is_prepared_by_the_next_without_being_asked_for(
-    scripted: ScriptedApi, journal: Journal, monkeypatch: pytest.MonkeyPatch, owner: str | None
+    scripted: ScriptedApi, journal: SqliteStore, owner: str | None
 ) -> None:
-    with monkeypatch.context() as patch:
-        if owner is not None:
-            patch.setattr("hostup_mcp.execution.journal.current_owner", lambda: owner)
+    with processes(owner) if owner else nullcontext():
         done = journal.complete(
             begin(journal), exit_code=0, signal=None, stdout=Stream(SECRET), stderr=Stream("")
         )
@@ -384,7 +384,7 @@ async def test_it_is_prepared_by_the_next_without_being_asked_for(
         running(scripted, journal, secret=KEY) as runner,
         anyio.create_task_group() as tasks,
     ):
-        tasks.start_soon(runner.reap_leftovers)
+        tasks.start_soon(runner.recover)
         await wait_until(lambda: PASSWORD.encode() not in on_disk(journal))
         tasks.cancel_scope.cancel()
     assert KEY.encode() not in on_disk(journal)
@@ -396,7 +396,7 @@ async def test_it_is_prepared_by_the_next_without_being_asked_for(
 
 
 async def test_a_result_that_another_process_prepares_is_left_to_it(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     with another_process() as process:
         with processes(f"{process.pid}:"):
@@ -404,11 +404,13 @@ async def test_a_result_that_another_process_prepares_is_left_to_it(
                 begin(journal), exit_code=0, signal=None, stdout=Stream(SECRET), stderr=Stream("")
             )
         async with running(scripted, journal) as runner:
-            await runner.reaper.look()
+            await runner.recovery.look()
         assert journal.get(done.exec_id) == done
 
 
-async def test_a_running_command_is_no_result_yet(scripted: ScriptedApi, journal: Journal) -> None:
+async def test_a_running_command_is_no_result_yet(
+    scripted: ScriptedApi, journal: SqliteStore
+) -> None:
     scripted.script = flow(lambda: json_answer({"exited": False, "stdout": PASSWORD}))
     async with running(scripted, journal) as runner:
         job, _ = await runner.start(order())

@@ -7,13 +7,13 @@ import time
 
 import anyio
 
-from hostup_mcp.execution.journal import Journal
-from hostup_mcp.execution.records import (
+from hostup_mcp.execution.journal.records import (
     Completed,
     Ended,
     Running,
 )
-from hostup_mcp.policy.emit import PROLOGUE
+from hostup_mcp.execution.journal.sqlite.store import SqliteStore
+from hostup_mcp.policy.shell.emit import PROLOGUE
 from tests.runner_harness import (
     DONE,
     VPS,
@@ -34,7 +34,7 @@ def _sent(body: str) -> bytes:
 
 
 async def test_the_request_carries_the_key_and_the_judged_text(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     scripted.script = flow()
     async with running(scripted, journal) as runner:
@@ -50,7 +50,7 @@ async def test_the_request_carries_the_key_and_the_judged_text(
 
 
 async def test_what_was_not_sent_when_the_caller_left_is_not_sent(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     scripted.script = flow(probe_delay=0.3)
     async with running(scripted, journal) as runner:
@@ -65,7 +65,7 @@ async def test_what_was_not_sent_when_the_caller_left_is_not_sent(
 
 
 async def test_closing_lets_a_request_under_way_end_and_keeps_its_result(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     scripted.script = flow(lambda: Answer(200, DONE.body, delay=0.5))
     async with running(scripted, journal) as runner:
@@ -78,7 +78,7 @@ async def test_closing_lets_a_request_under_way_end_and_keeps_its_result(
 
 
 async def test_closing_does_not_wait_for_a_command_that_goes_on(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     scripted.script = flow(lambda: json_answer({"exited": False}))
     async with running(scripted, journal) as runner:
@@ -92,7 +92,7 @@ async def test_closing_does_not_wait_for_a_command_that_goes_on(
 
 
 async def test_a_rate_limit_while_polling_is_waited_for(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     limited = json_answer(problem(429, "rate_limited"), 429, Retry_After="1")
     answers = iter([limited, DONE])
@@ -111,7 +111,7 @@ async def test_a_rate_limit_while_polling_is_waited_for(
 
 
 async def test_a_denial_must_last_before_a_result_is_lost(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     gone = json_answer(problem(404, "not_found"), 404)
     answers = iter([gone, gone, json_answer({"exited": False}), gone, gone, DONE])
@@ -122,7 +122,9 @@ async def test_a_denial_must_last_before_a_result_is_lost(
     assert isinstance(job.execution.state, Completed)
 
 
-async def test_an_outage_never_makes_a_result_lost(scripted: ScriptedApi, journal: Journal) -> None:
+async def test_an_outage_never_makes_a_result_lost(
+    scripted: ScriptedApi, journal: SqliteStore
+) -> None:
     until = time.monotonic() + 1.5
     broken = Answer(503, b"<html>")
     scripted.script = flow(lambda: DONE if time.monotonic() > until else broken)
@@ -133,7 +135,7 @@ async def test_an_outage_never_makes_a_result_lost(scripted: ScriptedApi, journa
 
 
 async def test_a_foreign_result_is_kept_and_a_wrong_guess_leaves_no_trace(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     answers = iter([json_answer(problem(404, "not_found"), 404), DONE])
     scripted.script = flow(lambda: next(answers))
@@ -151,7 +153,7 @@ async def test_a_foreign_result_is_kept_and_a_wrong_guess_leaves_no_trace(
 
 
 async def test_many_who_ask_for_one_foreign_pid_share_one_poller(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     answers = iter([json_answer({"exited": False}), DONE])
     gone = json_answer(problem(404, "not_found"), 404)
@@ -173,7 +175,7 @@ async def test_many_who_ask_for_one_foreign_pid_share_one_poller(
 
 
 async def test_callers_of_one_execution_share_one_poller(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     answers = iter([json_answer({"exited": False})] * 2 + [DONE])
     scripted.script = flow(lambda: next(answers))
@@ -186,7 +188,9 @@ async def test_callers_of_one_execution_share_one_poller(
     assert len(scripted.received) == 5
 
 
-async def test_a_lost_result_that_turns_up_is_kept(scripted: ScriptedApi, journal: Journal) -> None:
+async def test_a_lost_result_that_turns_up_is_kept(
+    scripted: ScriptedApi, journal: SqliteStore
+) -> None:
     """A guest that is frozen for a backup denies its results and has them afterwards."""
     now: Answer = json_answer(problem(500, "internal_error"), 500)
     scripted.script = flow(lambda: now)
@@ -207,7 +211,7 @@ async def test_a_lost_result_that_turns_up_is_kept(scripted: ScriptedApi, journa
     assert isinstance(again.execution.state, Completed)
 
 
-async def test_a_frozen_guest_is_not_a_denial(scripted: ScriptedApi, journal: Journal) -> None:
+async def test_a_frozen_guest_is_not_a_denial(scripted: ScriptedApi, journal: SqliteStore) -> None:
     frozen = json_answer(
         problem(500, "internal_error", "Command has been disabled: the agent is in frozen state"),
         500,
@@ -221,7 +225,7 @@ async def test_a_frozen_guest_is_not_a_denial(scripted: ScriptedApi, journal: Jo
 
 
 async def test_a_retry_after_of_a_day_is_obeyed_only_up_to_the_limit(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     limited = json_answer(problem(429, "rate_limited"), 429, Retry_After="86400")
     answers = iter([limited, DONE])
@@ -233,7 +237,7 @@ async def test_a_retry_after_of_a_day_is_obeyed_only_up_to_the_limit(
 
 
 async def test_a_reply_that_cannot_be_read_may_have_held_the_result(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     replies = iter([Answer(200, b"{"), *[json_answer(problem(404, "not_found"), 404)] * 100])
     scripted.script = flow(lambda: next(replies))
@@ -243,13 +247,13 @@ async def test_a_reply_that_cannot_be_read_may_have_held_the_result(
     assert isinstance(job.execution.state, Ended)
     assert job.execution.state.kind == "lost"
     assert job.execution.state.message.startswith(
-        "The command was started, and HostUp no longer has its result: a reply "
+        "The command was started, but HostUp no longer has its result: a reply "
         "that may have held it "
     )
 
 
 async def test_a_rate_limit_that_others_met_is_named_to_who_must_wait(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     limited = json_answer(problem(429, "rate_limited"), 429, Retry_After="30")
     replies = iter([limited])
@@ -260,12 +264,12 @@ async def test_a_rate_limit_that_others_met_is_named_to_who_must_wait(
         told = await agent.exec(wait_seconds=0)
         assert facts(told)["status"] == "running"
         assert facts(told)["next_poll_seconds"] >= 20
-        assert "HostUp's rate limit lets nothing be asked or sent for" in text(told)
+        assert "HostUp's rate limit blocks all requests for" in text(told)
         assert any("rate limit" in note for note in facts(told)["notes"])
 
 
 async def test_an_execution_has_a_connection_to_itself_and_each_later_poll_a_new_one(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     replies = iter([json_answer({"exited": False})] * 2)
     scripted.script = flow(lambda: next(replies, DONE))
@@ -277,7 +281,7 @@ async def test_an_execution_has_a_connection_to_itself_and_each_later_poll_a_new
 
 
 async def test_a_connection_that_met_anything_but_success_is_not_used_again(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     limited = json_answer(problem(429, "rate_limited"), 429, Retry_After="1")
     starts = iter([limited])
@@ -297,7 +301,7 @@ async def test_a_connection_that_met_anything_but_success_is_not_used_again(
 
 
 async def test_a_reason_that_cannot_be_encoded_is_no_crash(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     scripted.script = lambda _: json_answer({"available": False, "reason": "\ud800 broken"})
     async with running(scripted, journal) as runner:
@@ -308,7 +312,7 @@ async def test_a_reason_that_cannot_be_encoded_is_no_crash(
 
 
 async def test_a_slow_probe_and_a_question_share_one_deadline(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     scripted.script = flow(probe_delay=1.5)
     async with running(scripted, journal) as runner:
@@ -320,7 +324,7 @@ async def test_a_slow_probe_and_a_question_share_one_deadline(
 
 
 async def test_the_hour_of_asking_again_counts_from_the_loss(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     gone = json_answer(problem(404, "not_found"), 404)
     answer = gone

@@ -12,10 +12,9 @@ import anyio
 import anyio.from_thread
 import pytest
 
-from hostup_mcp.execution import owner as owner_module
-from hostup_mcp.execution.database import JournalError
-from hostup_mcp.execution.journal import Journal
-from hostup_mcp.execution.records import (
+from hostup_mcp.execution.journal import owner as owner_module
+from hostup_mcp.execution.journal.errors import JournalError
+from hostup_mcp.execution.journal.records import (
     Completed,
     Ended,
     Execution,
@@ -23,12 +22,13 @@ from hostup_mcp.execution.records import (
     Running,
     Sent,
 )
-from tests.runner_harness import VPS, flow, order, refusing, running, starts, wait_until
+from hostup_mcp.execution.journal.sqlite.store import SqliteStore
+from tests.runner_harness import VPS, flow, order, processes, refusing, running, starts, wait_until
 from tests.scripted_api import Answer, Received, ScriptedApi, json_answer, problem
 
 
 async def test_intent_is_on_disk_before_the_post_and_the_result_before_the_answer(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     seen: dict[str, object] = {}
     exec_id = ""
@@ -49,7 +49,7 @@ async def test_intent_is_on_disk_before_the_post_and_the_result_before_the_answe
 
 
 async def test_a_result_that_the_disk_refuses_is_saved_as_soon_as_it_can_be(
-    scripted: ScriptedApi, journal: Journal, monkeypatch: pytest.MonkeyPatch
+    scripted: ScriptedApi, journal: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(journal, "complete", refusing(journal.complete, 4))
     scripted.script = flow()
@@ -64,7 +64,7 @@ async def test_a_result_that_the_disk_refuses_is_saved_as_soon_as_it_can_be(
 
 
 async def test_nothing_is_sent_when_the_intent_cannot_be_written(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     journal.close()
     scripted.script = flow()
@@ -75,7 +75,7 @@ async def test_nothing_is_sent_when_the_intent_cannot_be_written(
 
 
 async def test_a_fault_of_ours_ends_one_execution_and_not_the_others(
-    scripted: ScriptedApi, journal: Journal, monkeypatch: pytest.MonkeyPatch
+    scripted: ScriptedApi, journal: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scripted.script = flow()
     async with running(scripted, journal) as runner:
@@ -96,16 +96,16 @@ async def test_a_fault_of_ours_ends_one_execution_and_not_the_others(
 
 @pytest.mark.parametrize("owner", ["dead", "alive", "this one"])
 async def test_what_was_left_behind_is_told_truthfully_once_its_owner_is_gone(
-    scripted: ScriptedApi, journal: Journal, monkeypatch: pytest.MonkeyPatch, owner: str
+    scripted: ScriptedApi, journal: SqliteStore, owner: str
 ) -> None:
     names = {
         "dead": "4194304:1",
         "alive": f"{os.getppid()}:",
         "this one": owner_module.current_owner(),
     }
-    monkeypatch.setattr("hostup_mcp.execution.journal.current_owner", lambda: names[owner])
-    intended = journal.intend(VPS, "uptime", "diagnostics@0").execution
-    sent = journal.mark_sent(journal.intend(VPS, "uptime", "diagnostics@0").execution)
+    with processes(names[owner]):
+        intended = journal.record_intent(VPS, "uptime", "diagnostics@0").execution
+        sent = journal.mark_sent(journal.record_intent(VPS, "uptime", "diagnostics@0").execution)
     async with running(scripted, journal) as runner:
         for execution, kind in ((intended, "not_started"), (sent, "unknown")):
             job = await runner.resume(execution)
@@ -142,17 +142,18 @@ def test_a_process_is_told_from_a_later_one_with_its_id() -> None:
     ],
 )
 def test_of_a_process_in_another_container_only_the_lease_tells(
-    journal: Journal, place: str, lease: float, gone: bool
+    journal: SqliteStore, place: str, lease: float, gone: bool
 ) -> None:
     boot, _, namespace = owner_module.current_owner().split(":", 2)[2].partition("/")
-    record = journal.intend(VPS, "uptime", "p@0").execution
+    record = journal.record_intent(VPS, "uptime", "p@0").execution
     owner = f"4194304:1:{place.format(boot=boot, namespace=namespace)}"
-    assert owner_module.has_gone(replace(record, owner=owner, lease_until=lease), 2.0) is gone
-    assert not owner_module.has_gone(record, record.lease_until + 1)
+    me = owner_module.current_owner()
+    assert owner_module.has_gone(replace(record, owner=owner, lease_until=lease), me, 2.0) is gone
+    assert not owner_module.has_gone(record, me, record.lease_until + 1)
 
 
 async def test_nothing_is_sent_that_another_process_has_closed(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     """It took this one for gone, and said that the command did not run."""
     limited = json_answer(problem(429, "rate_limited"), 429, Retry_After="1")
@@ -175,7 +176,7 @@ async def test_nothing_is_sent_that_another_process_has_closed(
 
 
 async def test_a_pid_is_kept_also_where_another_process_gave_the_start_up(
-    scripted: ScriptedApi, journal: Journal
+    scripted: ScriptedApi, journal: SqliteStore
 ) -> None:
     def script(request: Received) -> Answer:
         if request.method == "POST":
@@ -192,7 +193,7 @@ async def test_a_pid_is_kept_also_where_another_process_gave_the_start_up(
 
 
 async def test_a_pid_that_the_disk_refuses_is_kept_until_it_takes_it(
-    scripted: ScriptedApi, journal: Journal, monkeypatch: pytest.MonkeyPatch
+    scripted: ScriptedApi, journal: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(journal, "mark_running", refusing(journal.mark_running, 4))
     scripted.script = flow()
@@ -207,7 +208,7 @@ async def test_a_pid_that_the_disk_refuses_is_kept_until_it_takes_it(
 
 
 async def test_a_journal_that_another_process_holds_is_waited_for(
-    scripted: ScriptedApi, journal: Journal, tmp_path: Path
+    scripted: ScriptedApi, journal: SqliteStore, tmp_path: Path
 ) -> None:
     other = sqlite3.connect(tmp_path / "journal", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -226,7 +227,7 @@ async def test_a_journal_that_another_process_holds_is_waited_for(
 
 
 async def test_a_result_that_the_disk_refuses_once_survives_a_shutdown(
-    scripted: ScriptedApi, journal: Journal, monkeypatch: pytest.MonkeyPatch
+    scripted: ScriptedApi, journal: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     complete = journal.complete
     refused = anyio.Event()
@@ -248,7 +249,7 @@ async def test_a_result_that_the_disk_refuses_once_survives_a_shutdown(
 
 
 async def test_who_leaves_while_the_disk_is_slow_has_nothing_sent(
-    scripted: ScriptedApi, journal: Journal, monkeypatch: pytest.MonkeyPatch
+    scripted: ScriptedApi, journal: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mark_sent = journal.mark_sent
     reached = anyio.Event()
@@ -272,7 +273,7 @@ async def test_who_leaves_while_the_disk_is_slow_has_nothing_sent(
 
 
 async def test_an_own_pid_that_is_not_on_disk_yet_is_no_foreign_one(
-    scripted: ScriptedApi, journal: Journal, monkeypatch: pytest.MonkeyPatch
+    scripted: ScriptedApi, journal: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(journal, "mark_running", refusing(journal.mark_running, 2))
     scripted.script = flow()

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from hostup_mcp.hostup.agent import CAPTURE_MAX_BYTES
+from hostup_mcp.sandbox.api_server import Sandbox
 from hostup_mcp.sandbox.guests import LocalGuest
-from hostup_mcp.sandbox.serving import DB, MAIL, WEB, Sandbox, SandboxError, fleet, make_guest
+from hostup_mcp.sandbox.machines import DB, MAIL, WEB, SandboxError, fleet, make_guest
 
 
 class Api:
@@ -194,7 +195,7 @@ def test_a_port_that_is_taken_is_a_clear_error(sandbox: Sandbox) -> None:
 
 
 def test_without_qemu_ga_auto_is_local(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hostup_mcp.sandbox.serving.find_qemu_ga", lambda: None)
+    monkeypatch.setattr("hostup_mcp.sandbox.machines.find_qemu_ga", lambda: None)
     assert isinstance(make_guest("auto"), LocalGuest)
     with pytest.raises(SandboxError, match="apt-get install qemu-guest-agent"):
         make_guest("qga")

@@ -122,5 +122,5 @@ def test_the_reason_fits_the_pause() -> None:
     )
     assert Schedule().suggest(4.1, 4) == (
         10,
-        "a call waits for 4 s here, so asking seldom saves calls",
+        "a call waits only 4 s here; a longer pause saves calls",
     )

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from hostup_mcp.policy.preset import preset_data
-from hostup_mcp.policy.script_words import check_script_words
+from hostup_mcp.policy.programs.script_words import check_script_words
+from hostup_mcp.policy.shell.tree import Word
 from hostup_mcp.policy.traits import Script
-from hostup_mcp.policy.tree import Word
 
 DOCS = Path(__file__).parents[1] / "docs" / "script_programs.md"
 ZGREP = Script(words="quoted", hint="Write it otherwise.")

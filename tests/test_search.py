@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostup_mcp.output.search import PatternError, grep
+from hostup_mcp.output.line_search import LinePatternError, grep
 
 ROOM = 60_000
 ROOM_MIN = 64
@@ -119,7 +119,7 @@ def test_a_long_line_is_cut_around_its_match() -> None:
     "pattern", ["(", "a)(b", r"(a)\1", "(?=a)", "[", "x{9999}", "\ud800", "a" * 1001]
 )
 def test_a_pattern_that_is_not_re2_is_explained(pattern: str) -> None:
-    with pytest.raises(PatternError) as raised:
+    with pytest.raises(LinePatternError) as raised:
         grep("text", pattern, 0, ROOM)
     message = str(raised.value)
     assert message.endswith(".")
@@ -144,14 +144,16 @@ def test_no_pattern_keeps_the_server_busy(pattern: str, line: str) -> None:
     before = time.thread_time()
     try:
         grep(text, pattern, 100, ROOM)
-    except PatternError as error:
+    except LinePatternError as error:
         assert "too long" in str(error) or "took longer" in str(error)
     assert time.thread_time() - before < 5
 
 
 def test_a_pattern_that_is_large_when_written_out_is_refused() -> None:
     for pattern in (r"\pL" * 330, "(?:" + "a.b|" * 200 + "){1000}", r"\pL{9}"):
-        with pytest.raises(PatternError, match="too large once its repetitions are written out"):
+        with pytest.raises(
+            LinePatternError, match="too large once its repetitions are written out"
+        ):
             grep("x", pattern, 0, ROOM)
 
 
@@ -208,7 +210,7 @@ def test_the_ends_of_the_text_are_those_of_the_line(pattern: str, lines: str) ->
 
 @pytest.mark.parametrize("pattern", [r"a\Cb", "(?-m)^a", "(?i-sm:a$)"])
 def test_what_reaches_over_line_ends_is_refused(pattern: str) -> None:
-    with pytest.raises(PatternError, match=r"use a dot\.|leave the flag -m out\."):
+    with pytest.raises(LinePatternError, match=r"use a dot\.|leave out the flag -m\."):
         grep("a\nb", pattern, 0, ROOM)
     assert grep("?mm\n", "[(?-m]m", 0, ROOM).matching_lines == 1
     assert grep("A\n", "(?-i)A|(?s-U:b)", 0, ROOM).matching_lines == 1
@@ -218,7 +220,7 @@ def test_what_reaches_over_line_ends_is_refused(pattern: str) -> None:
 def test_any_text_is_accepted(text: str, pattern: str) -> None:
     try:
         found = grep(text, pattern, 1, 200)
-    except PatternError:
+    except LinePatternError:
         return
     found.text.encode()
     assert found.shown_lines <= found.matching_lines <= found.total_lines

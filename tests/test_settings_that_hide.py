@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from hostup_mcp.config import ConfigError, load
+from hostup_mcp.config.http import HttpSettings
+from hostup_mcp.config.key_faults import key_fault
+from hostup_mcp.config.loading import ConfigError, load
+from hostup_mcp.config.sections import open_pipe
 from hostup_mcp.hostup.proxies import secrets, unusable
-from hostup_mcp.http_settings import HttpSettings
-from hostup_mcp.key_faults import key_fault
-from hostup_mcp.sections import open_pipe
 from hostup_mcp.transports.errors import ServeError
 from hostup_mcp.transports.tokens import read_tokens
 
@@ -118,7 +118,7 @@ def test_a_relative_folder_is_not_looked_into(
 def test_a_file_that_is_named_by_nothing_stops_the_start(named: str) -> None:
     for message in (stop({"HOSTUP_MCP_CONFIG": named}), stop({}, named)):
         assert "is not the path of a configuration file" in message
-        assert ("is empty" if not named.strip() else "nobody filled in") in message
+        assert ("is empty" if not named.strip() else "was not filled in") in message
 
 
 def test_home_in_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,7 +204,7 @@ def test_a_key_at_the_top_of_the_file_is_told_where_it_belongs(tmp_path: Path) -
     path = tmp_path / "c.toml"
     path.write_text(f'api_key = "{SECRET}"')
     message = stop({}, str(path))
-    assert "'api_key' stands outside a section (value not shown)" in message
+    assert "'api_key' is outside any section (value not shown)" in message
     assert "Put it below [hostup]" in message
 
 
@@ -321,7 +321,7 @@ def test_a_key_that_is_none_hides_no_weaker_one(tmp_path: Path) -> None:
     config.write_text("[hostup]\napi_key = 'hk_live_0123456789'\n")
     hostup = load({}, {"HOSTUP_API_KEY": "${HOSTUP_API_KEY}"}, str(config)).hostup
     assert hostup.api_key is None
-    assert "a variable that nobody filled in" in hostup.key_fault
+    assert "a variable that was not filled in" in hostup.key_fault
 
 
 @pytest.mark.parametrize(
@@ -344,7 +344,7 @@ def test_what_is_no_token_stops_serving_over_http(text: str, tmp_path: Path) -> 
     "name", ["HOSTUP_API_KEY_FILE", "HOSTUP_MCP_STATE_DIR", "HOSTUP_MCP_HTTP_TOKEN_FILE"]
 )
 def test_a_path_with_a_literal_variable_is_told_as_that(name: str) -> None:
-    assert "It holds a variable that nobody filled in." in stop({name: "${HOME}/x"})
+    assert "It holds a variable that was not filled in." in stop({name: "${HOME}/x"})
 
 
 # ---------------------------------------------------------------- variables that nobody reads
@@ -408,7 +408,7 @@ def test_a_key_may_come_through_a_pipe_of_the_shell(folder: str) -> None:
 
 
 def test_a_pipe_that_nobody_ends_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hostup_mcp.sections._PIPE_SECONDS", 0.2)
+    monkeypatch.setattr("hostup_mcp.config.sections._PIPE_SECONDS", 0.2)
     reads, writes = os.pipe()
     os.write(writes, SECRET.encode())
     message = stop({"HOSTUP_API_KEY_FILE": f"/dev/fd/{reads}"})

@@ -25,9 +25,10 @@ from hypothesis.stateful import (
     rule,
 )
 
-from hostup_mcp.execution.database import Database
-from hostup_mcp.execution.journal import START_LEASE_SECONDS, Journal, KeyConflict, Repeats
-from hostup_mcp.execution.records import (
+from hostup_mcp.execution.journal.errors import KeyConflict
+from hostup_mcp.execution.journal.limits import START_LEASE_SECONDS, DuplicateWindow
+from hostup_mcp.execution.journal.losses import GIVEN_UP, GONE_FOR_GOOD
+from hostup_mcp.execution.journal.records import (
     COMES_FROM,
     Completed,
     Ended,
@@ -40,7 +41,8 @@ from hostup_mcp.execution.records import (
     StateName,
     Stream,
 )
-from hostup_mcp.execution.table import GIVEN_UP, GONE_FOR_GOOD
+from hostup_mcp.execution.journal.sqlite.database import Database
+from hostup_mcp.execution.journal.sqlite.store import SqliteStore
 
 WINDOW: Final = 50.0
 OVER: Final = ("completed", "not_started", "unknown", "lost")
@@ -100,21 +102,13 @@ class Lives(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folders: list[Path] = []
-        self.journals: dict[str, Journal] = {}
+        self.journals: dict[str, SqliteStore] = {}
         self.known: dict[str, Known] = {}
         self.now = 1000.0
         self.acting = "one"
         self.crash_at = 0
-        self.owners = [
-            patch(f"hostup_mcp.execution.{module}.current_owner", lambda: self.acting)
-            for module in ("journal", "reader")
-        ]
-        for owner in self.owners:
-            owner.start()
 
     def teardown(self) -> None:
-        for owner in self.owners:
-            owner.stop()
         for journal in self.journals.values():
             journal.close()
         for folder in self.folders:
@@ -132,15 +126,15 @@ class Lives(RuleBasedStateMachine):
                 self.live_on("one", 0, 7, is_found=False)
 
     def _open(self) -> None:
-        self.journals = {
-            name: Journal(self.folders[-1] / "journal", lambda: self.now)
-            for name in ("one", "other")
-        }
+        self.journals = {name: self._opened() for name in ("one", "other")}
+
+    def _opened(self) -> SqliteStore:
+        return SqliteStore(self.folders[-1] / "journal", lambda: self.now, lambda: self.acting)
 
     @rule(process=processes)
     def restart(self, process: str) -> None:
         self.journals[process].close()
-        self.journals[process] = Journal(self.folders[-1] / "journal", lambda: self.now)
+        self.journals[process] = self._opened()
 
     @rule(seconds=st.sampled_from([1.0, WINDOW, START_LEASE_SECONDS]))
     def pass_time(self, seconds: float) -> None:
@@ -152,7 +146,7 @@ class Lives(RuleBasedStateMachine):
         self.crash_at = statements
 
     @contextmanager
-    def _step(self, process: str) -> Generator[Journal]:
+    def _step(self, process: str) -> Generator[SqliteStore]:
         """One step of a process; where it crashes, both go on with what is on disk then."""
         self.now += 1.0
         self.acting = process
@@ -197,17 +191,24 @@ class Lives(RuleBasedStateMachine):
         vps_id=st.sampled_from(["vps_1", "vps_2"]),
         command=st.sampled_from(["uptime", "df"]),
         key=st.sampled_from([None, None, "k1", "k2"]),
-        repeats=st.sampled_from([None, Repeats(0), Repeats(WINDOW)]),
+        duplicates=st.sampled_from([None, DuplicateWindow(0), DuplicateWindow(WINDOW)]),
     )
     def order(
-        self, process: str, vps_id: str, command: str, key: str | None, repeats: Repeats | None
+        self,
+        process: str,
+        vps_id: str,
+        command: str,
+        key: str | None,
+        duplicates: DuplicateWindow | None,
     ) -> None:
         found: list[tuple[str, str]] = []
 
         def intend() -> None:
             with self._step(process) as journal:
                 try:
-                    intent = journal.intend(vps_id, command, "p@0", key=key, repeats=repeats)
+                    intent = journal.record_intent(
+                        vps_id, command, "p@0", key=key, duplicates=duplicates
+                    )
                 except KeyConflict as conflict:
                     found.append(("conflict", conflict.execution.exec_id))
                 else:
@@ -216,7 +217,7 @@ class Lives(RuleBasedStateMachine):
         if self._dies(intend):
             return
         ((claim, exec_id),) = found
-        expected, earlier = self._claim(vps_id, command, key, repeats)
+        expected, earlier = self._claim(vps_id, command, key, duplicates)
         assert claim == expected
         if earlier is not None:
             assert exec_id == earlier.exec_id
@@ -230,20 +231,23 @@ class Lives(RuleBasedStateMachine):
         )
 
     def _claim(
-        self, vps_id: str, command: str, key: str | None, repeats: Repeats | None
+        self, vps_id: str, command: str, key: str | None, duplicates: DuplicateWindow | None
     ) -> tuple[str, Known | None]:
         here = [known for known in self.known.values() if known.vps_id == vps_id]
         if key is not None:
             return self._claim_by_key([k for k in here if k.key == key], command)
         same = [known for known in here if known.command == command]
-        if repeats and repeats.seconds:
-            since = self.now - repeats.seconds
+        if duplicates and duplicates.seconds:
+            since = self.now - duplicates.seconds
             untold = [
                 known
                 for known in same
                 if known.name not in OVER
                 or (
-                    (known.name == "completed" or (known.name == "lost" and known.code != GIVEN_UP))
+                    (
+                        known.name == "completed"
+                        or (known.name == "lost" and known.code != GIVEN_UP.code)
+                    )
                     and known.ended_at > since
                     and not known.is_read
                 )
@@ -274,7 +278,7 @@ class Lives(RuleBasedStateMachine):
         process: str,
         number: int,
         name: StateName,
-        step: Callable[[Journal, Execution], Execution],
+        step: Callable[[SqliteStore, Execution], Execution],
     ) -> bool:
         """A step by a caller who may know only an old state of the record: whether it was taken."""
         known = self._pick(number)
@@ -289,9 +293,9 @@ class Lives(RuleBasedStateMachine):
         if self._dies(call):
             return False
         if name == "completed":
-            # A start of another process contests it, until that is settled.
+            # A start of another process contests it, until that is confirmed.
             with self._step(process) as journal:
-                returned[0] = journal.settle(returned[0])
+                returned[0] = journal.confirm_result(returned[0])
         taken = known.step(name)
         assert name_of(returned[0]) == known.name, "what is returned is what is on disk"
         return taken
@@ -328,7 +332,7 @@ class Lives(RuleBasedStateMachine):
     @precondition(lambda self: self.known)
     @rule(process=processes, number=numbers, text=st.sampled_from(["", "a", "b\ud800"]))
     def complete(self, process: str, number: int, text: str) -> None:
-        def step(journal: Journal, record: Execution) -> Execution:
+        def step(journal: SqliteStore, record: Execution) -> Execution:
             return journal.complete(
                 record, exit_code=0, signal=None, stdout=Stream(text), stderr=Stream("")
             )
@@ -362,7 +366,7 @@ class Lives(RuleBasedStateMachine):
     def end(self, process: str, number: int, kind: EndKind, code: str) -> None:
         code = code if kind == "lost" else "c"
 
-        def step(journal: Journal, record: Execution) -> Execution:
+        def step(journal: SqliteStore, record: Execution) -> Execution:
             return journal.end(record, kind, code=code, message="m", advice="a")
 
         if self._take(process, number, kind, step):
@@ -383,7 +387,7 @@ class Lives(RuleBasedStateMachine):
         if self._dies(call) or known.name != "running" or known.lease_until >= self.now:
             return
         known.step("lost")
-        known.code, known.ended_at = GIVEN_UP, self.now
+        known.code, known.ended_at = GIVEN_UP.code, self.now
 
     @precondition(lambda self: self.known)
     @rule(process=processes, number=numbers, keep_raw=st.booleans())
@@ -396,7 +400,7 @@ class Lives(RuleBasedStateMachine):
                 assert record
                 shown = Stream(f"shown {known.text}".replace("\ud800", "?"), changes={"x": 1})
                 prepared = Output(shown, Stream("", changes={}))
-                journal.show_as(record, prepared, keep_raw=keep_raw)
+                journal.replace_output(record, prepared, keep_raw=keep_raw)
 
         if not self._dies(call) and known.name == "completed" and not known.is_prepared:
             known.is_prepared = True

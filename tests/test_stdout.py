@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from hostup_mcp.sandbox.serving import DB, MAIL, WEB, Sandbox
+from hostup_mcp.sandbox.api_server import Sandbox
+from hostup_mcp.sandbox.machines import DB, MAIL, WEB
 from tests.failing_guest import half_broken_fleet
 from tests.scripted_api import Answer, Received, ScriptedApi, json_answer
 from tests.stdio_client import RawClient, environment
@@ -123,7 +124,7 @@ def test_a_server_that_was_killed_tells_the_truth_when_it_is_back(
     assert shown.startswith("interrupted: ")
     assert "status: unknown" in shown
     assert "Check whether it ran" in shown
-    assert "to run it again nonetheless, give a new idempotency_key" in shown
+    assert "To run it again anyway, give a new idempotency_key" in shown
     assert [request.method for request in scripted.received].count("POST") == 1
 
 

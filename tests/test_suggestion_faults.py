@@ -12,8 +12,9 @@ from typing import cast
 import pytest
 
 from hostup_mcp.policy.judge import Policy, Refusal
-from hostup_mcp.policy.nearest import Suggester
 from hostup_mcp.policy.policies import Policies, PolicyData
+from hostup_mcp.suggestions import nearest as nearest_module
+from hostup_mcp.suggestions.nearest import nearest, search
 from tests.everything import ALL
 from tests.runner_harness import POLICY
 
@@ -80,9 +81,9 @@ def mutated(lines: list[str], dice: random.Random) -> Iterator[str]:
 
 def ask(policy: Policy, text: str) -> None:
     """Search for suggestions, with nothing around that would hide a fault."""
-    refusal = policy.refused(text)
-    if refusal is not None:
-        Suggester(policy.preset, policy.rules, policy.refused).suggest(text, refusal)
+    refusal = policy.judge(text)
+    if isinstance(refusal, Refusal):
+        search(policy, text, refusal)
 
 
 def test_no_mutated_line_makes_the_search_fail() -> None:
@@ -116,13 +117,13 @@ def test_a_suggestion_that_fails_is_no_suggestion(
     def fails(*_: object) -> tuple[str, ...]:
         raise RecursionError("rm -rf /srv/hunter2")
 
-    monkeypatch.setattr(Suggester, "suggest", fails)
+    monkeypatch.setattr(nearest_module, "search", fails)
     policy = Policies(PolicyData()).default
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
             refusal = policy.judge("rm -rf /srv/hunter2")
             assert isinstance(refusal, Refusal)
-            assert refusal.nearest == ()
+            assert nearest(policy, "rm -rf /srv/hunter2", refusal) == ()
             assert refusal.code == "changes"
     assert len(caplog.records) == 1
     assert "RecursionError in test_suggestion_faults.fails, line " in caplog.text

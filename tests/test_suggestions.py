@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hostup_mcp.policy.grammar import parse
 from hostup_mcp.policy.judge import ApprovedCommand, Policy, Refusal
 from hostup_mcp.policy.policies import Policies, PolicyData
 from hostup_mcp.policy.preset import Preset, preset_data
-from hostup_mcp.policy.tree import CommandLine
+from hostup_mcp.policy.shell.grammar import parse
+from hostup_mcp.policy.shell.tree import CommandLine
+from hostup_mcp.suggestions.nearest import nearest
+from hostup_mcp.suggestions.substitutes import substitutes
 from tests.runner_harness import POLICY
 
 OPEN = Policies(PolicyData(preset="unrestricted")).default
@@ -30,10 +32,10 @@ OWN = Policies(
 ).default
 
 
-def nearest(policy: Policy, command: str) -> tuple[str, ...]:
+def offered(policy: Policy, command: str) -> tuple[str, ...]:
     refusal = policy.judge(command)
     assert isinstance(refusal, Refusal), refusal
-    return refusal.nearest
+    return nearest(policy, command, refusal)
 
 
 # Guards, loops, variables, other hosts and other users: without them it is another command.
@@ -89,7 +91,7 @@ NEVER = re.compile(r"(^|[|&;] )(systemctl restart|rm|dd|reboot|/opt/app/deploy)\
 def test_nothing_is_offered_that_does_more_than_was_asked(command: str) -> None:
     for policy in (OPEN, OWN):
         refusal = policy.judge(command)
-        for near in refusal.nearest if isinstance(refusal, Refusal) else ():
+        for near in nearest(policy, command, refusal) if isinstance(refusal, Refusal) else ():
             assert not NEVER.search(near), near
 
 
@@ -110,7 +112,7 @@ def test_nothing_is_offered_that_does_more_than_was_asked(command: str) -> None:
     ],
 )
 def test_own_rules_are_offered_as_their_examples_have_it(command: str, expected: str) -> None:
-    assert nearest(OWN, command)[0] == expected
+    assert offered(OWN, command)[0] == expected
 
 
 @pytest.mark.parametrize(
@@ -127,7 +129,7 @@ def test_own_rules_are_offered_as_their_examples_have_it(command: str, expected:
     ],
 )
 def test_under_unrestricted_only_the_quotes_change(command: str, expected: tuple[str]) -> None:
-    assert nearest(OPEN, command) == expected
+    assert offered(OPEN, command) == expected
 
 
 # What is offered first, after =>; nothing at all where nothing follows. ¬ is a dash beyond ASCII.
@@ -228,7 +230,7 @@ ROWS = TABLE.replace("¬", "\u2013").strip().splitlines()
 @pytest.mark.parametrize("row", ROWS)
 def test_the_closest_comes_first(row: str) -> None:
     command, _, expected = row.replace("⏎", "\n").partition(" =>")
-    assert nearest(POLICY, command)[:1] == ((expected.strip(),) if expected else ())
+    assert offered(POLICY, command)[:1] == ((expected.strip(),) if expected else ())
 
 
 WORDS = re.findall(r"\S+", " ".join([*HARMFUL, *(row.partition(" =>")[0] for row in ROWS)]))
@@ -236,7 +238,7 @@ DATA = preset_data()
 GIVEN = {
     form.split()[0]
     for forms in (
-        *DATA.equivalents.values(),
+        *substitutes().equivalents.values(),
         *(command.examples for command in DATA.command.values()),
     )
     for form in forms
@@ -258,8 +260,9 @@ def test_what_is_offered_is_allowed_and_comes_from_somewhere(
     refusal = policy.judge(command)
     if isinstance(refusal, ApprovedCommand):
         return
-    assert len(refusal.nearest) <= 3
-    for near in refusal.nearest:
+    found = nearest(policy, command, refusal)
+    assert len(found) <= 3
+    for near in found:
         assert isinstance(policy.judge(near), ApprovedCommand), near
         for program in programs(near):
             typed = difflib.get_close_matches(program, [w.lower() for w in words], cutoff=0.5)

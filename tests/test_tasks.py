@@ -14,7 +14,8 @@ import pytest
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
-from hostup_mcp.sandbox.serving import DB, MAIL, WEB, Sandbox
+from hostup_mcp.sandbox.api_server import Sandbox
+from hostup_mcp.sandbox.machines import DB, MAIL, WEB
 from tests.failing_guest import half_broken_fleet
 from tests.scripted_api import Answer, Received, ScriptedApi, json_answer, problem
 from tests.stdio_client import LEGACY, MODERN, RawClient, environment, facts
@@ -115,7 +116,7 @@ def test_create_get_completed(sandbox: Sandbox, tmp_path: Path) -> None:
         assert working["resultType"] == "complete"
         assert working["status"] == "working"
         assert "result" not in working
-        assert "tasks/cancel does not stop a command that was sent" in working["statusMessage"]
+        assert "HostUp cannot stop a command that was sent" in working["statusMessage"]
 
         done = until_over(client, task_id)
         assert done["status"] == "completed"
@@ -145,7 +146,7 @@ def test_a_long_command_says_what_it_does(scripted: ScriptedApi, tmp_path: Path)
         time.sleep(4)
         task = get(client, task_id)
     assert task["status"] == "working"
-    assert "running as pid 5, asked " in task["statusMessage"]
+    assert "running as pid 5, polled " in task["statusMessage"]
     assert task["pollIntervalMs"] >= 1000, "the longer it runs, the longer the pauses"
 
 

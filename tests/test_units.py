@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from hostup_mcp.policy.definitions import OfType
 from hostup_mcp.policy.judge import ApprovedCommand, Refusal
 from hostup_mcp.policy.policies import Policies, PolicyData
 from hostup_mcp.policy.rules import PolicyError
+from hostup_mcp.policy.values.definitions import OfType
 
 LINES: list[dict[str, Any]] = [
     json.loads(line)

@@ -1,4 +1,4 @@
-"""Whether a VPS takes commands, and if not, what is in the way."""
+"""Whether a VPS accepts commands, and if not, why."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from hostup_mcp.execution.faults import AGENT_MISSING, Fault, recognised
 from hostup_mcp.hostup.agent import AgentAvailability
 from hostup_mcp.hostup.client import HostUpClient
 from hostup_mcp.hostup.errors import HostUpError
+from hostup_mcp.hostup.keyed_lock import OneByOne
 from hostup_mcp.hostup.models import VpsStatus
-from hostup_mcp.hostup.one_by_one import OneByOne
 from hostup_mcp.output.clean import one_line
 
 _FRESH_SECONDS: Final = 10.0
-# A no is kept only for the call that asked ahead of its need.
+# A no is kept only for the call that probed before it needed the answer.
 _ONE_CALL_SECONDS: Final = 1.0
 
 _NOT_SERVED: Final = frozenset({"suspended", "terminated", "cancelled", "expired", "fraud"})
 _BY_POWER: Final = {
     "stopped": ("vps_off", "The VPS is off.", "Start the VPS, then try again."),
     "stopping": ("vps_off", "The VPS is shutting down.", "Start the VPS, then try again."),
-    "paused": ("vps_off", "The VPS is paused.", "Have it resumed, then try again."),
+    "paused": ("vps_off", "The VPS is paused.", "Resume the VPS, then try again."),
     "starting": ("vps_starting", "The VPS is starting.", "Try again in a minute."),
     "provisioning": ("vps_starting", "The VPS is being set up.", "Try again in a few minutes."),
     "error": ("vps_failed", "HostUp reports the VPS as failed.", "Ask HostUp's support."),
@@ -30,7 +30,7 @@ _BY_POWER: Final = {
 
 
 class _NotReady(NamedTuple):
-    """A no, when it came, and what HostUp said of the VPS then."""
+    """A no: when it came, and what HostUp said of the VPS then."""
 
     at: float
     probe: AgentAvailability
@@ -38,10 +38,10 @@ class _NotReady(NamedTuple):
 
 
 class Availability:
-    """Answers of the probe, kept for ten seconds while they say yes."""
+    """The answers of the probe. A yes is kept for ten seconds."""
 
     def __init__(self, client: HostUpClient, clock: Callable[[], float] = time.monotonic) -> None:
-        """Nothing known yet.
+        """Nothing is known yet.
 
         Args:
             client: the API.
@@ -54,19 +54,19 @@ class Availability:
         self._asking = OneByOne()
 
     def forget(self, vps_id: str) -> None:
-        """Something failed there: ask again next time."""
+        """Forget what is known of a VPS, since something failed there."""
         self._ready.pop(vps_id, None)
         self._not_ready.pop(vps_id, None)
 
     async def check(
         self, vps_id: str, service_status: str = "", client: HostUpClient | None = None
     ) -> Fault | None:
-        """What keeps a VPS from taking commands; None if nothing does.
+        """Why a VPS takes no commands; None if it does.
 
         Args:
             vps_id: the VPS.
-            service_status: what HostUp's inventory said of it last; empty if nothing.
-            client: over whose connection to probe, if that is needed; None for any.
+            service_status: its status in HostUp's inventory, when last read; empty if none.
+            client: over whose connection to probe; None for any.
 
         Raises:
             HostUpError: the probe got no answer.
@@ -80,11 +80,11 @@ class Availability:
             return None
         known = self._not_ready.get(vps_id)
         if known is not None and now - known.at < _ONE_CALL_SECONDS:
-            # Who asked ahead did not know yet what the inventory says.
+            # The probe that came ahead did not know yet what the inventory says.
             return _explain(known.probe, known.status, service_status)
         self.forget(vps_id)
         probe = await client.get_availability(vps_id)
-        now = self._clock()  # it may have waited long for its turn
+        now = self._clock()  # the probe may have waited long for its turn
         if probe.available is True:
             self._ready = {
                 known: at for known, at in self._ready.items() if now - at < _FRESH_SECONDS
@@ -106,7 +106,7 @@ def _explain(probe: AgentAvailability, status: VpsStatus, service_status: str) -
     if service_status in _NOT_SERVED:
         fault = Fault(
             "vps_suspended",
-            f"The VPS is not in service: HostUp has it as {service_status}.",
+            f"The VPS is not in service: HostUp gives its status as {service_status}.",
             "The owner should look at the order and its payment at HostUp.",
         )
     elif power in _BY_POWER:
@@ -116,7 +116,7 @@ def _explain(probe: AgentAvailability, status: VpsStatus, service_status: str) -
     if fault is None:
         fault = Fault(
             "vps_unavailable",
-            "The VPS takes no commands now.",
+            "The VPS accepts no commands now.",
             "Start the VPS, or install and start qemu-guest-agent in it, then try again.",
         )
     said = f" HostUp says: {reason}." if reason else ""

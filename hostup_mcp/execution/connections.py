@@ -1,10 +1,10 @@
 """A connection for each execution.
 
-On a connection that several share, a reply that comes twice, or late, can be taken for the reply
-to somebody else's request. A probe, a start and the first poll, of one execution, may share one:
-their replies have different fields, and after anything but success the connection is not used again
-(`hostup.http`). Each later poll has a new one, since polls that look alike could trade replies, and
-the last of them holds what is given once.
+On a connection that several executions share, a reply that comes twice, or late, can pass for the
+reply to another request. The probe, the start and the first poll of one execution may share one:
+their replies have different fields, and after anything but success it is not used again
+(`hostup.http`). Each later poll has a new one: polls look alike, so they could swap replies, and
+one of these is the result, which comes only once.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Final
 from hostup_mcp.hostup.client import HostUpClient
 
 _WARM_SECONDS: Final = 4.0
-"""How long a connection is kept for an execution to come; the HTTP library keeps it for five."""
+"""How long a connection is kept for the next execution; the HTTP library keeps it for five."""
 
 
 class Connections:
-    """Hands out connections, and keeps those that were made ahead of their need."""
+    """Hands out connections, and keeps those that were made before they were needed."""
 
     def __init__(self, client: HostUpClient, clock: Callable[[], float] = time.monotonic) -> None:
         """No connection yet.
@@ -34,7 +34,7 @@ class Connections:
         self._warm: dict[str, tuple[float, HostUpClient]] = {}
 
     def new(self) -> HostUpClient:
-        """One that nobody else has; it connects at its first request. Its holder closes it."""
+        """A new one, which connects at its first request. Its holder closes it."""
         return self._client.on_own_connection()
 
     async def keep(self, vps_id: str, client: HostUpClient) -> None:

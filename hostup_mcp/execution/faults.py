@@ -1,9 +1,9 @@
-"""What stands between a command and its result: a code, a sentence, and the next step.
+"""The reasons why a command has no result: a code, a sentence, and the next step.
 
-How HostUp tells of trouble with the guest agent is not documented. Where it passes on the agent's
-own words (QEMU, qga/) or the hypervisor's (Proxmox, QemuServer/Agent.pm), they are recognised; else
-its documented codes are all there is. An error's text may also quote the command, or tell of what
-came after its start, so a word alone proves nothing.
+HostUp does not document how it reports problems with the guest agent. If it passes on a known
+sentence of the agent (QEMU, qga/) or the hypervisor (Proxmox, QemuServer/Agent.pm), that sentence
+decides. Otherwise only HostUp's documented codes count. A single word proves nothing: an error text
+may quote the command, or report something that happened after the start.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from hostup_mcp.execution.database import JournalError
-from hostup_mcp.execution.records import EndKind
+from hostup_mcp.execution.journal.errors import JournalError
+from hostup_mcp.execution.journal.records import EndKind
 from hostup_mcp.hostup.errors import ApiError, HostUpError, MalformedReply, PageReply, ReplyTooLarge
 
 CHECK_BEFORE_REPEAT: Final = (
-    "Check whether it ran, for example by what it changes; to run it again nonetheless, give a new "
-    "idempotency_key."
+    "Check whether it ran, for example by looking for its effects. To run it again anyway, give a "
+    "new idempotency_key."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """An error that stands between an execution and its result: code, sentence, next step."""
+    """Why an execution has no result: code, sentence, next step."""
 
     code: str
     message: str
@@ -38,14 +38,14 @@ class Fault:
 
 AGENT_MISSING: Final = Fault(
     "agent_missing",
-    "The VPS is on, but no guest agent answers in it.",
+    "The VPS is on, but its guest agent does not answer.",
     "The operator should install qemu-guest-agent in the VPS and start it (systemctl enable --now "
-    "qemu-guest-agent); after a start of the VPS it may take a minute.",
+    "qemu-guest-agent). After a boot of the VPS, the agent may need a minute.",
 )
 EXEC_DISABLED: Final = Fault(
     "exec_disabled",
-    "The guest agent answers, but does not run commands: guest-exec is disabled in it, as is the "
-    "default on RHEL and its relatives.",
+    "The guest agent answers but runs no commands: guest-exec is disabled, which is the default on "
+    "RHEL and related systems.",
     "The operator should allow guest-exec and guest-exec-status in /etc/sysconfig/qemu-ga in the "
     "VPS and restart qemu-guest-agent.",
 )
@@ -57,55 +57,54 @@ GUEST_FROZEN: Final = Fault(
 BLOCKED: Final = Fault(
     "command_blocked",
     "HostUp's own safety check refused the command.",
-    "No policy of hostup-mcp lifts that; use another command.",
+    "No policy of hostup-mcp can allow it. Use another command.",
 )
 INTERNAL: Final = Fault(
     "internal_error",
-    "hostup-mcp failed in a way it should not.",
-    "Ask for the result again; the operator finds the cause in the server's log.",
+    "hostup-mcp hit an unexpected internal error.",
+    "Ask for the result again. The operator can find the cause in the server's log.",
 )
 CANCELLED: Final = Fault(
     "cancelled",
     "The call was cancelled before the command was sent.",
-    "Send it again if it is still wanted.",
+    "Send the command again if you still want it to run.",
 )
 INTERRUPTED_BEFORE: Final = Fault(
     "interrupted",
-    "The command was not sent: the server stopped, or could not go on, before.",
-    "Send it again if it is still wanted.",
+    "The server stopped or failed before it sent the command.",
+    "Send the command again if you still want it to run.",
 )
 INTERRUPTED_WHILE: Final = Fault(
     "interrupted",
-    "The server stopped, or could not go on, while the command was being sent, so it may have run.",
+    "The server stopped or failed while it was sending the command, so the command may have run.",
     CHECK_BEFORE_REPEAT,
 )
 PID_MISSING: Final = Fault(
     "pid_missing",
-    "HostUp accepted the command but gave no pid, so it may have run.",
+    "HostUp accepted the command but returned no pid, so the command may have run.",
     CHECK_BEFORE_REPEAT,
 )
 PID_UNKNOWN: Final = Fault(
     "pid_unknown",
-    "HostUp gives no result for this pid.",
-    "The pid never was a command here, its result was read already, or HostUp cannot answer now; a "
-    "result that this server has read has an exec_id.",
+    "HostUp returns no result for this pid.",
+    "The pid may be wrong, its result may have been read already, or HostUp cannot answer now. If "
+    "this server read the result, ask for it by its exec_id.",
 )
 VPS_REBOOTED: Final = Fault(
     "vps_rebooted",
-    "The VPS was restarted after the command was started, which ended the command and took its "
-    "result.",
+    "The VPS rebooted after the command was started, so the command ended and its result is lost.",
     "Check in the VPS what the command did.",
 )
 TOO_LARGE: Final = Fault(
     "result_too_large",
-    "The command ended, and its output was lost on the way: HostUp could not deliver it, which "
-    "happens from about 1 MiB on.",
-    "If it may run again, have it print less, with | head -c 200000 or | tail -n 200, and give a "
-    "new idempotency_key.",
+    "The command ended, but its output is lost: HostUp could not deliver it, which happens from "
+    "about 1 MiB on.",
+    "If it is safe to run again, make it print less, with | head -c 200000 or | tail -n 200, and "
+    "give a new idempotency_key.",
 )
 
-# Each is a whole sentence of the agent's (the first two) or the hypervisor's. Both check before
-# they start anything, so nothing ran where one of these is the answer to a start.
+# Whole sentences of the agent (the first two) and of the hypervisor. Both check before they start
+# anything, so if a start gets one of these, nothing ran.
 _SENTENCES: Final[tuple[tuple[re.Pattern[str], Fault], ...]] = (
     (re.compile("(the )?agent is in frozen state"), GUEST_FROZEN),
     (
@@ -124,11 +123,12 @@ _AFTER_THE_START: Final = re.compile(r"time[ds]?[ -]?out|guest-exec-status", re.
 
 
 def recognised(words: str, command: str = "") -> Fault | None:
-    """The case that an agent's or hypervisor's own sentence stands for.
+    """The fault that a known sentence of the agent or the hypervisor reports; None without one.
 
     Args:
-        words: what HostUp passed on, perhaps with words of its own before and after a sentence.
-        command: what the words may quote; a sentence that it holds too is taken for its own.
+        words: the text of HostUp's error, which may have other words around the sentence.
+        command: the command that was sent. A sentence that is also in the command does not count,
+            since the text may quote it.
     """
     own = _letters(command)
     sentences = {" ".join(part.split()) for part in _BETWEEN_SENTENCES.split(words.lower())}
@@ -137,7 +137,7 @@ def recognised(words: str, command: str = "") -> Fault | None:
 
 
 def _letters(text: str) -> str:
-    """A text as it stays however it is quoted and its spaces are changed."""
+    """The letters and digits of a text, which stay the same when it is quoted or re-spaced."""
     return "".join(char for char in text.lower() if char.isalnum())
 
 
@@ -146,10 +146,10 @@ def of_start(error: HostUpError, command: str = "") -> tuple[EndKind, Fault]:
 
     Args:
         error: why it failed.
-        command: what was sent, which HostUp's words may quote.
+        command: the command that was sent; HostUp's text may quote it.
 
     Returns:
-        `not_started` only where it is certain that nothing ran; else `unknown`.
+        `not_started` only if certainly nothing ran; else `unknown`.
     """
     fault = _refusal(error, command) if isinstance(error, ApiError) else None
     if fault is not None:
@@ -162,7 +162,7 @@ def of_start(error: HostUpError, command: str = "") -> tuple[EndKind, Fault]:
 
 
 def _refusal(error: ApiError, command: str) -> Fault | None:
-    """Why nothing was started, as far as HostUp's words prove it."""
+    """Why nothing was started, if HostUp's text proves that nothing was."""
     is_blocking = error.status in _BLOCKING_STATUSES and _BLOCKED.search(error.detail)
     if is_blocking and not _BLOCKED.search(command):
         return BLOCKED
@@ -172,13 +172,13 @@ def _refusal(error: ApiError, command: str) -> Fault | None:
 
 
 def denies(error: HostUpError) -> bool:
-    """Whether HostUp answered for this very command, and has no result to give.
+    """Whether HostUp answered that it has no result for this command.
 
-    What it answers for a pid that is unknown or was read already is not documented, so an error
-    document with one of these statuses counts, a 500 too, and so does `success: false`; so does a
-    reply that was received and cannot be read, since the agent has given its result away with it.
-    What comes without HostUp's error document does not count, however long, nor does a page of a
-    proxy's, nor a guest that is frozen or was told not to run commands, which keeps its results.
+    HostUp does not document its answer for a pid that is unknown or was read already. So these
+    count: its error document with one of the statuses below (also 500), `success: false`, and a
+    reply that cannot be read, because the agent returns a result only once. These do not count: a
+    failure without HostUp's error document, a proxy's page, and an agent that is frozen or has
+    commands disabled, because it keeps its results.
     """
     if isinstance(error, MalformedReply | ReplyTooLarge):
         return not isinstance(error, PageReply)
@@ -190,13 +190,13 @@ def denies(error: HostUpError) -> bool:
 
 
 def lost(error: HostUpError, *, reply_was_lost: bool, was_unreadable: bool) -> Fault:
-    """Why there will be no result, once HostUp has denied it for long enough.
+    """Why the result is lost, once HostUp has denied it for long enough.
 
     Args:
-        error: the last denial.
-        reply_was_lost: whether an earlier reply broke off or came too late, which may have held the
-            result.
-        was_unreadable: whether a reply came that could not be read, which may have held it too.
+        error: HostUp's last denial.
+        reply_was_lost: whether an earlier reply that may have held the result broke off or came too
+            late.
+        was_unreadable: whether a reply that may have held the result could not be read.
     """
     if isinstance(error, ReplyTooLarge):
         return TOO_LARGE
@@ -205,7 +205,7 @@ def lost(error: HostUpError, *, reply_was_lost: bool, was_unreadable: bool) -> F
     why = ": a reply that may have held it could not be read" if was_unreadable else ""
     return Fault(
         error.code,
-        f"The command was started, and HostUp no longer has its result{why}. {error.message}",
-        "It may have been read elsewhere, or the guest agent was restarted; check in the VPS what "
-        "the command did. After a backup of the VPS, ask again.",
+        f"The command was started, but HostUp no longer has its result{why}. {error.message}",
+        "Another program may have read it, or the guest agent was restarted. Check in the VPS what "
+        "the command did. If the VPS was being backed up, ask again after the backup.",
     )

@@ -1,4 +1,4 @@
-"""One execution at work, as those who wait for it see it."""
+"""One execution at work, as its callers see it."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from typing import Final
 import anyio
 
 from hostup_mcp.execution.faults import Fault
-from hostup_mcp.execution.records import Execution, Intended, Running, Sent
+from hostup_mcp.execution.journal.records import Execution, Intended, Running, Sent
 
 START_SECONDS: Final = 5.0
-"""How long a caller waits for a command to be started, even with no time to wait for its end."""
+"""How long a caller waits for the start, even one that does not wait for the end."""
 
 
 class Job:
-    """One execution that this process drives, as a caller sees it.
+    """One execution that this process drives.
 
     Attributes:
-        execution: the newest record, already on disk.
-        problem: the latest error, while it is not overcome.
-        pid: the process id in the guest, also while it is not on disk yet.
-        started_at: when the reply came that gave the pid, on anyio's clock; None if it came to
-            somebody else.
-        is_confirmed: whether HostUp is known to have the command; of one that somebody else
-            started, only its answer tells.
-        polls: requests for the result so far.
+        execution: the newest record, as it is on disk.
+        problem: the latest error, until it is overcome.
+        pid: the process id in the guest; it may not be on disk yet.
+        started_at: when the reply with the pid came, on anyio's clock; None if it came to another
+            process.
+        is_confirmed: whether HostUp is known to have the command; false for a foreign one until
+            HostUp answers.
+        polls: how often the result was polled.
         started: set once the command runs, or never will.
         done: set once nothing more will happen here.
-        wake: set to have the result asked for now; a new event for each pause.
+        wake: set to poll now; a new event for each pause.
         answered: set when a poll was answered; a new event for each poll.
-        abandoned: whether the caller has gone, so that what is not sent yet stays unsent.
+        abandoned: whether the caller has left, so that what is not sent yet stays unsent.
         waiting: how many callers wait for it.
     """
 
@@ -49,20 +49,20 @@ class Job:
 
     @property
     def is_deserted(self) -> bool:
-        """Whether who ordered it has gone, and nobody else waits for it."""
+        """Whether its caller has left and nobody else waits for it."""
         return self.abandoned and self.waiting == 0
 
     def describe(self) -> str:
-        """What it is doing now, for progress: the state, the polls, and the handle."""
+        """What it is doing now, for progress: the state, the number of polls, and the exec_id."""
         if not self.is_confirmed:
             return f"asking HostUp for pid {self.pid}"
         match self.execution.state:
             case Intended():
-                doing = "asking whether the VPS takes commands"
+                doing = "asking whether the VPS accepts commands"
             case Sent():
                 doing = "starting"
             case Running(pid=pid):
-                doing = f"running as pid {pid}, asked {self.polls} times"
+                doing = f"running as pid {pid}, polled {self.polls} times"
             case _:
                 doing = "finished"
         return f"{doing}; exec_id {self.execution.exec_id}"
@@ -70,13 +70,13 @@ class Job:
     async def wait(
         self, seconds: float, *, ask_now: bool = False, start_seconds: float = START_SECONDS
     ) -> None:
-        """Wait until it is done, at most so long, and `start_seconds` at most for its start.
+        """Wait until it is done.
 
         Args:
-            seconds: the caller's time.
-            ask_now: have the result asked for at once, whatever the schedule's pause, and wait
-                for that answer, `start_seconds` at most.
-            start_seconds: how long the caller is kept for these two, whatever `seconds` says.
+            seconds: the longest wait.
+            ask_now: poll at once, whatever the schedule's pause, and wait for that answer for
+                `start_seconds` at most.
+            start_seconds: the longest wait for the start, even if `seconds` is less.
         """
         self.waiting += 1
         try:
@@ -108,5 +108,5 @@ class Job:
         self.done.set()
 
     def abandon(self) -> None:
-        """The caller has gone: do not start what has not been sent yet."""
+        """The caller has left: do not send what has not been sent yet."""
         self.abandoned = True

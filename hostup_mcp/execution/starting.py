@@ -1,64 +1,31 @@
-"""From an intent on disk to a pid on disk: the one request that must never be made twice."""
+"""Starts a command: from an intent on disk to a pid on disk, with a request never sent twice."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
-from functools import partial
+from contextlib import ExitStack
 from typing import Final
 
 import anyio
 
 from hostup_mcp.execution.availability import Availability
-from hostup_mcp.execution.events import first_of
 from hostup_mcp.execution.faults import CANCELLED, PID_MISSING, Fault, of_start
 from hostup_mcp.execution.job import Job
-from hostup_mcp.execution.journal import Journal
-from hostup_mcp.execution.recorder import Recorder
-from hostup_mcp.execution.records import Intended, Sent
+from hostup_mcp.execution.journal.protocol import Journal
+from hostup_mcp.execution.journal.records import Intended, Sent
+from hostup_mcp.execution.pending_starts import PendingStarts
+from hostup_mcp.execution.schedule import rate_limit_pause
+from hostup_mcp.execution.storing import store_end, write_until_stored
 from hostup_mcp.hostup.client import HostUpClient
 from hostup_mcp.hostup.errors import HostUpError, NotSent, RateLimited, TlsFailed
 from hostup_mcp.policy.judge import ApprovedCommand
 
-_RATE_LIMIT_SECONDS: Final = 5.0
-# A name or a port that is not there now is seldom there soon: two more tries, then that is said.
+# A name or a port that is missing now is seldom there soon: two more tries, then it is an error.
 _UNREACHABLE_SECONDS: Final = 0.5
 _UNREACHABLE_TRIES: Final = 3
 
 
-class StartsUnderWay:
-    """Which VPSs are being sent a command, so that nobody takes a new pid for an old one."""
-
-    def __init__(self) -> None:
-        self._starts: dict[int, str] = {}
-        self._begun = 0
-        self._changed = anyio.Event()
-
-    @contextmanager
-    def start(self, vps_id: str) -> Generator[None]:
-        """A start on this VPS, from its request until its pid is on disk."""
-        self._begun += 1
-        number = self._begun
-        self._starts[number] = vps_id
-        try:
-            yield
-        finally:
-            del self._starts[number]
-            self._changed.set()
-            self._changed = anyio.Event()
-
-    def now(self, vps_id: str) -> frozenset[int]:
-        """The starts that are under way there now."""
-        return frozenset(number for number, where in self._starts.items() if where == vps_id)
-
-    async def ended(self, starts: frozenset[int], closing: anyio.Event) -> None:
-        """Wait until these have ended, or the server closes."""
-        while starts & self._starts.keys() and not closing.is_set():
-            await first_of(self._changed, closing)
-
-
 class _Withdrawn(Exception):
-    """The execution is not to be sent: its record says so, or nobody wants it any more."""
+    """The execution must not be sent: its record says so, or nobody wants it any more."""
 
 
 class Starter:
@@ -67,28 +34,25 @@ class Starter:
     def __init__(
         self,
         journal: Journal,
-        recorder: Recorder,
         availability: Availability,
-        under_way: StartsUnderWay,
+        pending: PendingStarts,
         *,
-        patience_seconds: float,
+        retry_seconds: float,
         closing: anyio.Event,
     ) -> None:
         """The starter.
 
         Args:
-            journal: what is called through `recorder`.
-            recorder: writes the journal.
+            journal: where the execution is.
             availability: the probe.
-            under_way: told of every start.
-            patience_seconds: for how long a start that certainly did not arrive is tried again.
+            pending: told of every start.
+            retry_seconds: how long a start that certainly did not arrive is retried.
             closing: set when nothing new may be sent.
         """
         self._journal = journal
-        self._recorder = recorder
         self._availability = availability
-        self._under_way = under_way
-        self._patience = patience_seconds
+        self._pending = pending
+        self._retry_seconds = retry_seconds
         self._closing = closing
 
     async def start(
@@ -99,14 +63,14 @@ class Starter:
         Args:
             job: the execution.
             command: what is sent.
-            service_status: what HostUp's inventory said of the VPS last; empty if nothing.
+            service_status: its status in HostUp's inventory, when last read; empty if none.
             client: the API, on the execution's own connection.
         """
         until: float | None = None
         unreachable = 0
         while error := await self._attempt(job, command, service_status, client):
-            # Waiting for a turn is no failure, so patience begins with the first one.
-            until = anyio.current_time() + self._patience if until is None else until
+            # To wait for a turn is no failure, so the time counts from the first failure.
+            until = anyio.current_time() + self._retry_seconds if until is None else until
             unreachable += isinstance(error, NotSent)
             pause = _pause(error)
             in_time = pause is not None and anyio.current_time() + pause < until
@@ -114,8 +78,7 @@ class Starter:
                 await self._give_up(job, error, command)
                 return
             if isinstance(job.execution.state, Sent):
-                unsent = partial(self._journal.mark_unsent, job.execution)
-                job.execution = await self._recorder.once(unsent)
+                job.execution = await self._journal.mark_unsent(job.execution)
             job.problem = Fault.of(error)
             with anyio.move_on_after(pause):
                 await self._closing.wait()
@@ -123,12 +86,12 @@ class Starter:
     async def _attempt(
         self, job: Job, command: ApprovedCommand, service_status: str, client: HostUpClient
     ) -> HostUpError | None:
-        """One try: the error that it met, or None when the execution has come on or has ended."""
+        """Try once: the error that came, or None if the execution has gone on or has ended."""
         vps_id = job.execution.vps_id
         try:
             fault = await self._availability.check(vps_id, service_status, client)
             if fault is not None:
-                await self._recorder.end(job, "not_started", fault)
+                await store_end(self._journal, job, "not_started", fault)
                 return None
             await self._send(job, command, client)
         except HostUpError as error:
@@ -138,15 +101,14 @@ class Starter:
 
     async def _send(self, job: Job, command: ApprovedCommand, client: HostUpClient) -> None:
         vps_id = job.execution.vps_id
-        with ExitStack() as under_way:
+        with ExitStack() as pending:
 
             async def go() -> None:
-                # Its turn may have been long in coming.
+                # Its turn may have come late.
                 if job.is_deserted or self._closing.is_set():
                     raise _Withdrawn
-                under_way.enter_context(self._under_way.start(vps_id))
-                mark_sent = partial(self._journal.mark_sent, job.execution)
-                job.execution = await self._recorder.once(mark_sent)
+                pending.enter_context(self._pending.pending(vps_id))
+                job.execution = await self._journal.mark_sent(job.execution)
                 is_ours = isinstance(job.execution.state, Sent)
                 if not is_ours or job.is_deserted or self._closing.is_set():
                     raise _Withdrawn
@@ -155,28 +117,28 @@ class Starter:
                 started = await client.start_command(vps_id, command.sent, go)
             except _Withdrawn:
                 if isinstance(job.execution.state, Intended | Sent):
-                    await self._recorder.end(job, "not_started", CANCELLED)
+                    await store_end(self._journal, job, "not_started", CANCELLED)
                 return
-            if started.pid is None:
-                await self._recorder.end(job, "unknown", PID_MISSING)
+            pid = started.pid
+            if pid is None:
+                await store_end(self._journal, job, "unknown", PID_MISSING)
                 return
-            job.pid, job.started_at = started.pid, anyio.current_time()
-            mark_running = partial(self._journal.mark_running, job.execution, started.pid)
-            await self._recorder.insist(job, mark_running)
+            job.pid, job.started_at = pid, anyio.current_time()
+            sent = job.execution
+            await write_until_stored(job, lambda: self._journal.mark_running(sent, pid))
 
     async def _give_up(self, job: Job, error: HostUpError, command: ApprovedCommand) -> None:
         if isinstance(job.execution.state, Sent):
             kind, fault = of_start(error, command.sent)
         else:
             kind, fault = "not_started", Fault.of(error)
-        await self._recorder.end(job, kind, fault)
+        await store_end(self._journal, job, kind, fault)
 
 
 def _pause(error: HostUpError) -> float | None:
-    """After how many seconds a request that had no effect may be made again; None for never."""
+    """Seconds after which a request that had no effect may be sent again; None for never."""
     if isinstance(error, RateLimited):
-        asked = error.rate_limit.retry_after if error.rate_limit else None
-        return _RATE_LIMIT_SECONDS if asked is None else asked
+        return rate_limit_pause(error)
     if isinstance(error, NotSent) and not isinstance(error, TlsFailed):
         return _UNREACHABLE_SECONDS
     return None

@@ -1,4 +1,4 @@
-"""The guest agent's endpoint: what is sent to it and what it answers, as frozen models."""
+"""The request and the replies of the guest agent's endpoint, as frozen models."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ COMMAND_MAX_CHARACTERS: Final = 4096
 """Longest command, in characters (post-v2-vps-id-agent-exec; the unit is not documented)."""
 
 CAPTURE_MAX_BYTES: Final = 16 * 1024 * 1024
-"""What the QEMU guest agent keeps of each stream; the rest is thrown away (qga/commands.c)."""
+"""What the QEMU guest agent keeps of each stream; it discards the rest (qga/commands.c)."""
 
 
 def _not_bool(value: object) -> object:
     if isinstance(value, bool):
-        raise ValueError("a boolean is no number")  # noqa: TRY004 - pydantic wants this class
+        raise ValueError("a boolean is not a number")  # noqa: TRY004 - pydantic needs this class
     return value
 
 
 class AgentAvailability(HostUpModel):
     """Whether commands can be run now (page get-v2-vps-id-agent-exec, without `pid`).
 
-    All fields are marked optional. Whether `available` tests more than a ping of the agent is
-    not documented; only an explicit true counts as available. The older API's `message` is
-    accepted for `reason`.
+    The page marks all fields optional. It does not say whether `available` tests more than a ping
+    of the agent; only an explicit true counts as available. The older API's `message` is accepted
+    for `reason`.
     """
 
     available: bool | None = None
@@ -39,8 +39,8 @@ class AgentAvailability(HostUpModel):
 class StartedCommand(HostUpModel):
     """Reply to a started command (page post-v2-vps-id-agent-exec).
 
-    `pollUrl` is not read: the address is built from id and pid, so that no reply can send the
-    key elsewhere. `pid` is marked optional; a reply without it leaves the outcome unknown.
+    `pollUrl` is ignored: the client builds the address from id and pid, so that no reply can send
+    the key elsewhere. The page marks `pid` optional; without it the outcome is unknown.
     """
 
     pid: Annotated[int, Field(gt=0, lt=2**63), BeforeValidator(_not_bool)] | None = None
@@ -65,16 +65,17 @@ _KNOWN: Final = {"pid", "success", *(name for names in _NAMES.values() for name 
 class CommandState(HostUpModel):
     """State of a command (page get-v2-vps-id-agent-exec, with `pid`).
 
-    This schema is not documented. `exited`, `stdout`, `stderr` and `exitCode` are named on other
-    pages; the older API's names and the guest agent's own are accepted too. A result is given
-    once, so nothing but an unreadable `exited` is an error: a code or signal that is no number
-    counts as absent, output that is no text is shown as JSON. `exited` without an exit code means
-    an abnormal end, never success. Where `exited` is missing, an exit code, a signal or output
-    stands for it; an empty object is a command that runs.
+    This schema is not documented. Other pages name `exited`, `stdout`, `stderr` and `exitCode`; the
+    names of the older API and of the guest agent are accepted too.
+
+    HostUp returns a result only once, so only an unreadable `exited` is an error. A code or signal
+    that is not a number counts as absent, and output that is not text is shown as JSON. `exited`
+    without an exit code means an abnormal end, never success. Without `exited`, the command has
+    ended if there is an exit code, a signal or output; an empty object is a running command.
 
     Attributes:
-        refusal: HostUp's message where it says `success: false` and nothing of the command, as the
-            older API may; None where this is a command's state.
+        refusal: HostUp's message, if it says `success: false` and nothing about the command, as the
+            older API may; None if this is a command's state.
     """
 
     exited: bool
@@ -138,13 +139,13 @@ def _output(value: object) -> str:
 
 
 def _message(fields: Mapping[str, object]) -> str:
-    """What a refusal says; empty if it says nothing. Which field it uses is not documented."""
+    """The message of a refusal, or an empty text. HostUp does not document its field."""
     said = (fields.get(name) for name in ("message", "detail", "reason", "error"))
     return next((text for text in said if isinstance(text, str) and text), "")
 
 
 def _is_full(text: str) -> bool:
-    """Whether it is as long as an agent keeps; older agents do not say that they cut."""
+    """Whether a stream has the most that an agent keeps; older agents do not say that they cut."""
     return len(text.encode("utf-8", "surrogatepass")) >= CAPTURE_MAX_BYTES
 
 

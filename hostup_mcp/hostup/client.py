@@ -37,7 +37,7 @@ class _Need(NamedTuple):
 _LIST = _Need("read:vm", "listing VPSs")
 _LOOK_UP = _Need("read:vm", "looking up a VPS")
 _STATUS = _Need("read:vm", "asking for a VPS's status")
-_PROBE = _Need("read:vm", "asking whether a VPS takes commands")
+_PROBE = _Need("read:vm", "asking whether a VPS accepts commands")
 _START = _Need("write:vm", "starting a command")
 _RESULT = _Need("write:vm", "reading a command's result")
 
@@ -45,8 +45,7 @@ _RESULT = _Need("write:vm", "reading a command's result")
 class HostUpClient:
     """HostUp's API v2, with one key, at one origin.
 
-    Every method raises a `HostUpError`, whose class tells the kind. No method repeats a
-    request.
+    Every method may raise a `HostUpError`; its class is the kind of the error. No method retries.
     """
 
     def __init__(
@@ -61,8 +60,8 @@ class HostUpClient:
         Args:
             http: sends to the API's origin.
             api_key: the key; without one every method raises `ApiKeyMissing`.
-            pacer: the key's budget of requests in this process.
-            key_fault: why there is no key, where something else was given for one: a sentence.
+            pacer: paces all requests of this process with this key.
+            key_fault: why the text given as the key is not one, as a sentence; empty otherwise.
         """
         self._http = http
         self._api_key = api_key
@@ -71,20 +70,20 @@ class HostUpClient:
 
     @property
     def waiting_seconds(self) -> float:
-        """For how long the next request must wait for its turn, at least."""
+        """How many seconds the next request must wait, at least."""
         return self._pacer.waiting_until()
 
     def on_own_connection(self) -> HostUpClient:
-        """The same API, key and budget, over one connection that nobody else uses.
+        """A client with the same API, key and pacer, over one connection that nobody else uses.
 
-        Its requests must follow each other. Its holder closes it.
+        Send its requests one after another, and close it after use.
         """
         http = self._http.own_connection()
         return HostUpClient(http, self._api_key, self._pacer, self._key_fault)
 
     @property
     def is_connected(self) -> bool:
-        """Whether a connection was made, and not given up since."""
+        """Whether a connection was made, and not closed since."""
         return self._http.is_open
 
     async def aclose(self) -> None:
@@ -104,8 +103,8 @@ class HostUpClient:
 
         Args:
             limit: items on the page, 1 to 100; HostUp's default is not documented.
-            cursor: `next_cursor` of the page before; empty for the first.
-            name: exact display name, letter case ignored; empty for all.
+            cursor: `next_cursor` of the previous page; empty for the first.
+            name: exact display name, in any letter case; empty for all.
             primary_ip: exact address; empty for all.
             include: the only documented value is `pendingMaintenance`.
 
@@ -148,15 +147,15 @@ class HostUpClient:
     ) -> CommandState:
         """`GET /api/v2/vps/{id}/agent/exec?pid=` (scope `write:vm`).
 
-        The guest agent hands a result out once: whoever reads `exited` true must keep it.
+        The guest agent returns a result only once: whoever reads `exited` true must keep it.
 
         Args:
             vps_id: the VPS.
             pid: the command's process id.
-            when_large: called once the reply is over 1 MiB; the rest is read when it returns.
+            when_large: called once the reply is over 1 MiB; the rest is read after it returns.
 
         Raises:
-            ServerFailure: also of a success status, if HostUp says `success: false` and no state.
+            ServerFailure: also for a success status, if HostUp says `success: false` and no state.
         """
         query = [("pid", str(pid))]
         path = _path(vps_id, "/agent/exec")
@@ -179,14 +178,13 @@ class HostUpClient:
     ) -> StartedCommand:
         """`POST /api/v2/vps/{id}/agent/exec` (scope `write:vm`; page post-v2-vps-id-agent-exec).
 
-        Not idempotent: no deduplication is documented. Only the runner calls this, with the text
-        of an approved command.
+        This is not idempotent: HostUp documents no deduplication. Only the runner calls it, with
+        the text of an approved command.
 
         Args:
             vps_id: the VPS.
             command: 1 to 4096 characters.
-            when_turn: called when nothing but sending is left to do; what it raises is raised here,
-                and nothing is sent.
+            when_turn: called directly before the request is sent. If it raises, nothing is sent.
 
         Raises:
             ValidationError: the command is empty or longer.
@@ -241,15 +239,15 @@ class HostUpClient:
                 self._pacer.learn(turn, UNTOLD, error.status)
                 raise
             now = datetime.now(UTC)
-            told = parse_rate_limit(reply.headers, now)
-            self._pacer.learn(turn, told, reply.status)
+            rate_limit = parse_rate_limit(reply.headers, now)
+            self._pacer.learn(turn, rate_limit, reply.status)
         document = replies.read(
             reply,
             secret=key,
             scope=need.scope,
             purpose=need.purpose,
             now=now,
-            rate_limit=told,
+            rate_limit=rate_limit,
         )
         try:
             return model.model_validate(document)

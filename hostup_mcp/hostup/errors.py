@@ -1,4 +1,4 @@
-"""What can go wrong between us and HostUp, one class for each kind.
+"""The errors between HostUp and us: one class for each kind.
 
 Every error has a stable `code`, a sentence on what happened and one on what to do next.
 Sources: https://developer.hostup.se/errors and the endpoint pages (RFC 7807 Problem Details).
@@ -13,14 +13,14 @@ from hostup_mcp.hostup.pacing import RateLimit
 
 
 class HostUpError(Exception):
-    """A request to HostUp that brought no usable reply.
+    """A request to HostUp that got no usable reply.
 
     Attributes:
         code: stable identifier of the kind, for programs.
         message: one sentence on what happened.
         advice: one sentence on what to do next.
-        nothing_ran: True only if it is certain that the request had no effect: it never left
-            this machine, or it was refused before any work.
+        nothing_ran: True only if the request certainly had no effect: it was never sent, or HostUp
+            refused it before any work.
         transient: True if the same GET may succeed a little later.
     """
 
@@ -48,7 +48,7 @@ class ApiKeyMissing(HostUpError):
 
 
 class NotSent(HostUpError):
-    """The request never left: name not resolved, connection refused, no connection in time."""
+    """The request was never sent: name not resolved, connection refused, no connection in time."""
 
     code = "hostup_unreachable"
     nothing_ran = True
@@ -66,7 +66,7 @@ class TlsFailed(NotSent):
 
 
 class TimedOut(HostUpError):
-    """The request was sent and no whole reply came in time."""
+    """The request was sent, but no complete reply came in time."""
 
     code = "hostup_timeout"
     transient = True
@@ -102,7 +102,7 @@ class MalformedReply(ReplyError):
 
 
 class PageReply(MalformedReply):
-    """A success status with an HTML page: something between us and HostUp answered in its place."""
+    """A success status with an HTML page: something between us and HostUp answered instead."""
 
 
 class ReplyTooLarge(ReplyError):
@@ -185,14 +185,14 @@ class Unauthorized(ApiError):
 
 
 class Forbidden(ApiError):
-    """403: the key lacks a scope, or the VPS is not the caller's."""
+    """403: the key lacks a scope, or the VPS belongs to another account."""
 
     code = "hostup_forbidden"
     nothing_ran = True
 
 
 class NotFound(ApiError):
-    """404: there is no such thing, or it is not the caller's."""
+    """404: HostUp has no such VPS or command, or it belongs to another account."""
 
     code = "hostup_not_found"
     nothing_ran = True
@@ -207,16 +207,16 @@ class RateLimited(ApiError):
 
 
 class Conflict(ApiError):
-    """409: `vps_not_ready` or `upstream_failed`. The second may come after work was begun."""
+    """409: `vps_not_ready` or `upstream_failed`. The second may come after the work began."""
 
     code = "hostup_conflict"
     transient = True
 
 
 class ServerFailure(ApiError):
-    """5xx: HostUp or what is behind it failed; the request may have had its effect.
+    """5xx: HostUp or a system behind it failed; the request may have taken effect.
 
-    A status of 200 is a reply that says `success: false`.
+    With status 200 it is a reply that says `success: false`.
     """
 
     code = "hostup_server_error"

@@ -1,7 +1,7 @@
 """HTTP to one origin: the only module that knows the HTTP library.
 
-Moving to `httpx2`, the maintained continuation of `httpx` with the same names, changes the one
-import below; `tests/test_http.py` holds that every name used here exists there too.
+To move to `httpx2`, the maintained successor of `httpx` with the same names, change the one import
+below. `tests/test_http.py` checks that `httpx2` has every name used here.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from hostup_mcp.hostup.origin import is_loopback
 USER_AGENT = f"hostup-mcp/{version('hostup-mcp')}"
 
 _MIB = 1024 * 1024
-# The agent keeps at most 16 MiB of each stream, and escaped JSON is longer than the text.
+# The agent keeps at most 16 MiB of each stream, and JSON's escapes make the text longer.
 MAX_RESULT_BYTES = 100 * _MIB
 MAX_REPLY_BYTES = 4 * _MIB
 
@@ -43,7 +43,7 @@ _MAY_HAVE_ARRIVED = "HostUp may have received the request: check before you repe
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Limits of one request, in seconds. `total` bounds a reply that trickles in."""
+    """Timeouts of one request, in seconds. `total` limits a reply that arrives very slowly."""
 
     connect: float = 10.0
     read: float = 30.0
@@ -62,24 +62,24 @@ class Reply:
 
 
 class _Tls:
-    """The certificates that are trusted: read once, at the first request, since that is slow."""
+    """The trusted certificates. Reading them is slow, so it happens once, at the first request."""
 
     def __init__(self) -> None:
         self._context: ssl.SSLContext | None = None
 
     def context(self) -> ssl.SSLContext:
-        """For all connections."""
+        """The TLS context of all connections."""
         if self._context is None:
             self._context = httpx.create_ssl_context()
         return self._context
 
 
 class HttpTransport:
-    """Sends requests to one origin, each over a connection of its own.
+    """Sends requests to one origin, each over its own connection.
 
-    HTTP/1.1 has nothing that ties a reply to its request, so that on a connection that is used
-    again a reply that comes twice may go to the next request. Where a handshake for each is too
-    much, a transport keeps one for requests that follow each other (`own_connection`).
+    Nothing in HTTP/1.1 ties a reply to its request. On a reused connection, a reply that comes
+    twice may be taken for the reply to the next request. If a handshake for each request costs too
+    much, `own_connection` keeps one connection for requests that follow each other.
 
     Redirects are not followed, so the key in the headers reaches no other origin.
     """
@@ -92,7 +92,7 @@ class HttpTransport:
         Args:
             origin: where requests go.
             timeouts: limits of each request.
-            heard: told of every reply, as it came; not of those on connections of their own.
+            heard: called with every reply, except on connections from `own_connection`.
         """
         self._heard = heard
         self._origin = origin.rstrip("/")
@@ -102,9 +102,9 @@ class HttpTransport:
         self._client: httpx.AsyncClient | None = None
 
     def own_connection(self) -> HttpTransport:
-        """A transport that keeps its one connection while every reply is a success and no more.
+        """A transport that reuses one connection for its requests.
 
-        Otherwise the next request goes over a new one.
+        After a reply that is not a success, or that more bytes follow, it makes a new one.
         """
         own = HttpTransport(self._origin, self._timeouts)
         own._tls = self._tls
@@ -113,7 +113,7 @@ class HttpTransport:
 
     @property
     def is_open(self) -> bool:
-        """Whether requests were sent since it was made or closed."""
+        """Whether requests were sent since it was created or last closed."""
         return self._client is not None
 
     def _pool(self) -> httpx.AsyncClient:
@@ -147,8 +147,8 @@ class HttpTransport:
             message = f"The proxy in {_variables()} speaks SOCKS, which is not installed."
             raise NotSent(message, "Install httpx[socks] beside hostup-mcp.") from None
         except (OSError, ValueError, httpx.InvalidURL):
-            # What the library says may quote the proxy's password. The proxies were looked at
-            # before, so that what it cannot use is rather the list of hosts without one.
+            # The library's error may quote the proxy's password. The proxies were checked before,
+            # so the list of hosts without a proxy is at fault.
             if others := proxies.exceptions():
                 message = f"{' and '.join(others)} cannot be used (value not shown)."
                 raise NotSent(message, proxies.EXCEPTIONS_ADVICE) from None
@@ -175,24 +175,24 @@ class HttpTransport:
 
         Args:
             method: `GET` or `POST`.
-            path: absolute path, already safe to stand in a URL.
-            headers: sent as they are, beside `User-Agent` and `Accept`.
+            path: absolute path, already escaped for a URL.
+            headers: sent unchanged, beside `User-Agent` and `Accept`.
             query: names and values; a name may repeat.
             json_body: sent as JSON with its `Content-Type`, if given.
             max_bytes: the largest body that is read.
-            when_large: called once the body is over 1 MiB; the rest is read when it returns, and
-                what that took is not counted.
+            when_large: called once the body is over 1 MiB; the rest is read after it returns. Its
+                time does not count towards the total timeout.
 
         Raises:
             NotSent: no byte of the request left this machine; a proxy may have refused to connect.
-            TimedOut: sent, but no whole reply within the limits.
-            ConnectionLost: broken after it may have been sent.
+            TimedOut: the request was sent, but no complete reply came in time.
+            ConnectionLost: the connection broke after the request may have been sent.
             ReplyTooLarge: the body is over `max_bytes`.
         """
         sent = {
             "User-Agent": USER_AGENT,
             "Accept": "application/json",
-            # Read as it comes: an encoded body could grow without bound while unpacked.
+            # Uncompressed: a compressed body could grow without bound when it is unpacked.
             "Accept-Encoding": "identity",
             **headers,
         }
@@ -220,14 +220,14 @@ class HttpTransport:
         except httpx.ConnectError as error:
             raise _connect_error(self._origin, error) from None
         except httpx.ProxyError as error:
-            # Raised only of a CONNECT or a SOCKS handshake, with which nothing of ours is sent.
+            # Raised only by a CONNECT or SOCKS handshake, before anything of the request is sent.
             message = f"The proxy made no connection to {self._origin}{_status(error)}."
             raise NotSent(message, _CHECK_PROXY) from None
         except (httpx.TimeoutException, TimeoutError):
             message = f"{self._origin} did not answer in time."
             raise TimedOut(message, _MAY_HAVE_ARRIVED) from None
         except UnicodeError:
-            message = f"{self._origin} cannot be reached: a host name is not one."
+            message = f"{self._origin} cannot be reached: a host name is not valid."
             raise NotSent(message, _CHECK_NETWORK) from None
         except httpx.HTTPError as error:
             message = f"The connection to {self._origin} broke ({type(error).__name__})."
@@ -263,11 +263,11 @@ class HttpTransport:
                 if len(body) > max_bytes:
                     raise ReplyTooLarge(
                         f"{self._origin} sent a reply of more than {max_bytes} bytes.",
-                        "It was not read further; check that hostup.base_url is HostUp's API.",
+                        "The rest was not read. Check that hostup.base_url is HostUp's API.",
                         status=response.status_code,
                     )
             if self._kept and (not response.is_success or _has_more(response)):
-                # What follows a reply belongs to no request of ours; the next must not get it.
+                # Bytes after the reply belong to none of our requests; the next must not get them.
                 await cast("_Stream", response.extensions["network_stream"]).aclose()
             reply = Reply(
                 status=response.status_code,
@@ -280,7 +280,7 @@ class HttpTransport:
 
 
 class _Stream(Protocol):
-    """What is used of a connection (httpcore's `AsyncNetworkStream`, a public extension)."""
+    """The part of a connection used here (httpcore's `AsyncNetworkStream`, a public extension)."""
 
     async def aclose(self) -> None:
         """Close it."""
@@ -292,10 +292,11 @@ class _Stream(Protocol):
 
 
 def _has_more(response: httpx.Response) -> bool:
-    """Whether more came on the connection than the reply: a duplicate, or somebody else's.
+    """Whether bytes after the reply came on the connection: a duplicate, or somebody else's reply.
 
-    What waits in the socket can be asked for; what the HTTP library read already stands in its
-    parser, which has no public name. What comes later, it sees itself before the next request.
+    Bytes may wait in the socket, or the HTTP library has read them already and keeps them in its
+    parser, which has no public name. Bytes that come later, the library detects before the next
+    request.
     """
     stream = cast("_Stream", response.extensions["network_stream"])
     found: object = response.stream
@@ -306,7 +307,7 @@ def _has_more(response: httpx.Response) -> bool:
 
 
 def _connect_error(origin: str, error: httpx.ConnectError) -> NotSent:
-    """Tell TLS trouble from an unreachable host. The library gives both one class."""
+    """The error for a failed TLS handshake or an unreachable host; the library has one for both."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLError):
@@ -320,7 +321,7 @@ def _connect_error(origin: str, error: httpx.ConnectError) -> NotSent:
 
 
 def _reason(error: BaseException) -> str:
-    """What the system says; of the library's own text nothing, which may quote a proxy's URL."""
+    """The system's reason. The library's own text is left out: it may quote a proxy's URL."""
     todo: list[BaseException | None] = [error]
     seen: list[BaseException] = []
     while todo:
@@ -342,7 +343,7 @@ def _is_group(error: BaseException) -> bool:
 
 
 def _status(error: httpx.ProxyError) -> str:
-    """The status that a proxy answered with, if it did; its reason may be any text."""
+    """The status that a proxy answered with, if any. Its reason is left out: it may be any text."""
     status = str(error)[:3]
     return f" (HTTP {status})" if status.isascii() and status.isdigit() else ""
 
@@ -358,6 +359,6 @@ def _no_proxy(names: Sequence[str]) -> NotSent:
 
 def _no_certificates() -> NotSent:
     return NotSent(
-        "The certificates that are trusted cannot be read.",
+        "The trusted certificates cannot be read.",
         "Check SSL_CERT_FILE and SSL_CERT_DIR, and this machine's certificate store.",
     )

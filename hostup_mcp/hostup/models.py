@@ -1,8 +1,7 @@
 """HostUp's documented schemas of VPSs and errors, as frozen models.
 
-Names and types are those of the pages named in each docstring. Everything is read tolerantly:
-a field that is absent or null is None, an unknown field is ignored, an unknown value of an
-enumeration is kept as it is.
+Names and types come from the pages named in each docstring. Reading is tolerant: a field that is
+absent or null is None, an unknown field is ignored, and an unknown value of an enumeration is kept.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ LIST_LIMIT_MAX = 100
 """Largest `limit` of the list (get-v2-vps)."""
 
 CURSOR_MAX_CHARACTERS = 2048
-"""Longest cursor we pass on; HostUp documents no length."""
+"""The longest cursor that is passed on; HostUp documents no length."""
 
 PowerState = (
     Literal[
@@ -65,7 +64,7 @@ BillingCycle = (
 
 
 class HostUpModel(BaseModel):
-    """Base of all: camelCase on the wire, frozen, tolerant of fields we do not know."""
+    """Base of all models: camelCase in JSON, frozen, ignores unknown fields."""
 
     model_config = ConfigDict(
         frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True
@@ -100,10 +99,10 @@ class Billing(HostUpModel):
 
 
 class Vps(HostUpModel):
-    """One VPS, the same shape in the list and alone (pages get-v2-vps and get-v2-vps-id).
+    """One VPS, the same in the list and alone (pages get-v2-vps and get-v2-vps-id).
 
-    The pages mark the top-level fields optional; without an `id` an item is of no use, so it is
-    required here. `bandwidth` and further fields exist, their names are not documented.
+    The pages mark the top-level fields optional. A VPS without an `id` is useless, so it is
+    required here. `bandwidth` and more fields exist, but their names are not documented.
     """
 
     id: str
@@ -119,8 +118,8 @@ class Vps(HostUpModel):
 class VpsPage(HostUpModel):
     """One page of the list (page get-v2-vps).
 
-    `nextCursor` is opaque. What stands there at the end is not documented: absent, null and
-    an empty string are all read as the end.
+    `nextCursor` is opaque. HostUp does not document its value on the last page: absent, null and an
+    empty string all count as the end.
     """
 
     data: tuple[Vps, ...]
@@ -144,7 +143,7 @@ class Network(HostUpModel):
 
 
 class VpsStatus(HostUpModel):
-    """Live status of a VPS (page get-v2-vps-id-status). `pendingTasks` is not documented whole."""
+    """Live status of a VPS (page get-v2-vps-id-status). `pendingTasks` is not fully documented."""
 
     id: str | None = None
     power_state: PowerState | None = None

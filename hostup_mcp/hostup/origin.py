@@ -1,4 +1,4 @@
-"""The one origin that requests, and with them the API key, go to."""
+"""The one origin that gets the requests, and with them the API key."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ _NETLOC = re.compile(r"[A-Za-z0-9._-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?"
 
 
 def parse_origin(url: str) -> str:
-    """Scheme, host and port of a URL that is nothing more than an origin, and secure.
+    """The scheme, host and port of a URL that is a secure origin and nothing more.
 
     Args:
         url: `https://HOST[:PORT]`, or `http://` on a loopback address; a slash may follow.
 
     Raises:
-        ValueError: it is anything else.
+        ValueError: the URL is anything else.
     """
     parts = urlsplit(url)
     secure = parts.scheme == "https" or (
         parts.scheme == "http" and is_loopback(parts.hostname or "")
     )
     bare = parts.path in ("", "/") and not (parts.query or parts.fragment)
-    # Reading `port` raises for one that is out of range.
+    # Reading `port` raises `ValueError` if it is out of range.
     if not (secure and bare and _NETLOC.fullmatch(parts.netloc)) or parts.port == 0:
         raise ValueError("not an origin")
     return f"{parts.scheme}://{parts.netloc}"

@@ -1,8 +1,8 @@
-"""When a request may be sent: one budget per account, shared fairly by all that use it.
+"""The request budget of an API key: says when each request may be sent, first come, first served.
 
-HostUp documents the rate-limit headers on 429 only; whether other replies carry them, and what the
-limits are, is not documented. So nothing is counted on: what replies say is used, and without it
-the pace is modest. Other processes may spend of the same budget, so a little is always left.
+HostUp documents its rate-limit headers for 429 only, and documents no limits. So the pacer uses
+what replies say, and keeps to a modest rate if they say nothing. Other processes may use the same
+budget, so a small reserve always stays unused.
 """
 
 from __future__ import annotations
@@ -21,33 +21,33 @@ from hostup_mcp.hostup.pacing import RateLimit
 
 _HOUR: Final = 3600.0
 _WINDOW_SECONDS: Final = 60.0
-"""The length of a window whose end is not told, or not to be believed."""
+"""The assumed length of a window whose end is missing or not plausible."""
 _JUST_PAST_SECONDS: Final = 2.0
-"""A window that ended so long ago by our clock may be ending now by HostUp's."""
+"""A window that ended so long ago by this machine's clock may be ending now by HostUp's."""
 _MARGIN_SECONDS: Final = 0.1
-"""For clocks that differ a little, and times that are cut to milliseconds."""
+"""Allows for clocks that differ a little, and for times that are cut to milliseconds."""
 _SAME_WINDOW_SECONDS: Final = 1.0
 _SCOUT_SECONDS: Final = 1.0
-"""How long the others wait for the reply of the first, which may tell what is left."""
+"""How long other requests wait for the first reply, which may say how many are left."""
 _HUNG_SECONDS: Final = 2.0
-"""A request without a reply for so long tells nothing of how much HostUp can take."""
+"""A request without a reply for so long counts as hung, and no longer uses up a place."""
 _RESERVE_SHARE: Final = 0.02
 _BACKOFF_SECONDS: Final = (1.0, 60.0)
 _JITTER_SHARE: Final = 0.1
 _JITTER_SECONDS: Final = 5.0
 _MOMENT: Final = 1e-6
-"""Timers may go off so much too early."""
+"""Timers may fire early by so much."""
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One request's leave to go out.
+    """The permission to send one request.
 
     Attributes:
-        number: turns are numbered from 1 in the order they are given.
+        number: turns are numbered from 1 in the order in which they are given.
         ended_before: how many turns had ended when this one began.
-        began: when, by the pacer's clock.
-        name: of which VPS the request is; empty if of none.
+        began: when it began, by the pacer's clock.
+        name: the VPS of the request; empty for none.
     """
 
     number: int
@@ -58,7 +58,7 @@ class Turn:
 
 @dataclass(slots=True)
 class _Window:
-    """What is known of HostUp's present window; `budget` is what is left after all we sent."""
+    """HostUp's current rate-limit window; `budget` is what is left after all requests sent."""
 
     limit: int
     budget: int
@@ -81,7 +81,7 @@ class _Waiter:
 
 
 def _room(recent: Sequence[Turn], most: int) -> float:
-    """When fewer than `most` of these, oldest first, will be recent; long ago if they are."""
+    """When fewer than `most` of these (oldest first) are recent; -inf if that is so now."""
     return float("-inf") if len(recent) < most else recent[-most].began + _HUNG_SECONDS
 
 
@@ -90,16 +90,16 @@ def _utc_now() -> datetime:
 
 
 class Pacer:
-    """Gives turns in the order they were asked for, no faster than the account may send.
+    """Gives turns first come, first served, no faster than the account may send.
 
-    While nothing is known, one request goes first, as a scout; what its reply does not tell is
-    replaced by `burst` and `rate`. With a known window requests go freely while more than half of
-    its budget is left, then evenly up to its end, and never more than are left. After a 429
-    nobody sends for the time that HostUp asks for.
+    At first nothing is known of the limit, so one request goes ahead as a scout. If its reply does
+    not say the limit, `burst` and `rate` apply. In a known window, requests go freely while more
+    than half of the budget is left; then they are spread evenly until the window ends, and never
+    exceed the budget. After a 429 no request is sent for as long as HostUp demands.
 
-    A command waits for one request at a time, so that first come, first served is fair among
-    commands. A VPS whose requests hang holds up no other: of each only a few are under way, those
-    behind may overtake it, and what is under way for long no longer counts. A request that is
+    A command waits for one request at a time, so first come, first served is fair to commands. A
+    VPS whose requests hang does not block others: each VPS may have only a few requests in flight,
+    later requests for other VPSs may overtake, and a hung request stops counting. A request that is
     cancelled while it waits leaves no gap.
     """
 
@@ -117,20 +117,20 @@ class Pacer:
         now: Callable[[], datetime] = _utc_now,
         dice: Random | None = None,
     ) -> None:
-        """Args are keyword-only, with defaults that suit an unknown account.
+        """A pacer whose defaults suit an unknown account.
 
         Args:
-            burst: requests sent at once while no limit is known.
+            burst: requests that may be sent at once while no limit is known.
             rate: requests a second after that.
-            first_in_flight: requests without a reply while nothing is known. One that is out
-                for 2 s does not count.
-            most_in_flight: the same later.
-            most_of_one: requests of one VPS without a reply, however long they are out.
-            most_hung: requests of all without a reply, however long they are out.
-            longest: for how long a `Retry-After` is obeyed at the most, in seconds.
-            clock: seconds that only grow, of the event loop that waits.
+            first_in_flight: most requests in flight before the first reply, without those that
+                have hung for 2 s.
+            most_in_flight: most requests in flight later, without hung ones.
+            most_of_one: most requests in flight for one VPS, with hung ones.
+            most_hung: most requests in flight in all, with hung ones.
+            longest: the longest `Retry-After` that is obeyed, in seconds.
+            clock: monotonic time in seconds, of the event loop that waits.
             now: the wall clock, for `X-RateLimit-Reset`; it may be wrong, and may jump.
-            dice: where the jitter comes from.
+            dice: the source of the jitter.
         """
         self._burst = burst
         self._rate = rate
@@ -159,9 +159,9 @@ class Pacer:
         self._scout: Turn | None = None
 
     def waiting_until(self) -> float:
-        """Seconds until the next turn may be given; 0 also if only replies are waited for.
+        """Seconds until time allows the next turn; 0 if only replies are missing.
 
-        Those who wait already come first, so one's own turn may come later.
+        Requests that wait already go first, so a new request may have to wait longer.
         """
         now = self._clock()
         return max(0.0, self._opens(now) - now)
@@ -171,7 +171,7 @@ class Pacer:
         """Wait for a turn, and hold it while the block sends one request and reads the reply.
 
         Args:
-            name: the VPS that the request is of; empty if of none.
+            name: the VPS of the request; empty for none.
         """
         turn = await self._take(name)
         try:
@@ -180,13 +180,13 @@ class Pacer:
             self.make_room(turn)
             self._ended += 1
             if self._scout is turn:
-                self._scout = None  # it told nothing, so the next one goes first
+                self._scout = None  # it got no reply, so the next request is the scout
             self._wake()
 
     def make_room(self, turn: Turn) -> None:
-        """Let a request count as under way no more, whose reply has begun and is not read on now.
+        """Stop counting a request as in flight: its reply has begun, and reading it is paused.
 
-        It may be read on when another request has ended, which must not wait for this one.
+        Reading goes on after another request has ended, so that one must not wait for this one.
         """
         if self._out.pop(turn.number, None) is not None:
             self._out_of[turn.name] -= 1
@@ -195,7 +195,7 @@ class Pacer:
             self._wake()
 
     def learn(self, turn: Turn, rate_limit: RateLimit, status: int) -> None:
-        """Take in what a reply says of the limit. Every reply counts, also one that says nothing.
+        """Learn from a reply about the limit. Call this for every reply, even one without headers.
 
         Args:
             turn: the turn of its request, inside or after the block.
@@ -235,18 +235,18 @@ class Pacer:
             self._wake()
 
     def _next(self) -> _Waiter | None:
-        """The first in the queue whose VPS has few enough requests under way."""
+        """The first in the queue whose VPS has few enough requests in flight."""
         most = self._most_of_one
         return next((w for w in self._waiters if not w.name or self._out_of[w.name] < most), None)
 
     def _wake(self) -> None:
-        """What the next one waits for may have changed, and who that is."""
+        """Let the next waiter look again whether it may go."""
         waiter = self._next()
         if waiter is not None:
             waiter.awake.set()
 
     def _has_room(self, now: float) -> float:
-        """When one more may be under way: now, later, or never without a reply."""
+        """When one more request may be in flight: now, later, or only after a reply (inf)."""
         if len(self._out) >= self._most_hung:
             return float("inf")
         recent = [turn for turn in self._out.values() if 0 <= now - turn.began < _HUNG_SECONDS]
@@ -274,13 +274,13 @@ class Pacer:
     # ------------------------------------------------------------------ the clockwork
 
     def _opens(self, now: float) -> float:
-        """When the next turn may be given, as far as time decides."""
+        """When the next turn may be given, apart from requests in flight."""
         self._forget(now)
         window = self._window
         if window is not None:
             opens = self._opens_in(window)
         elif self._is_scouting:
-            # Tokens are for those that follow the scout without its reply.
+            # Requests that follow the scout before its reply need tokens.
             opens = now
             if self._scout is not None:
                 opens = max(self._scout.began + _SCOUT_SECONDS, self._next_token(now))
@@ -296,11 +296,11 @@ class Pacer:
         return self._last_turn + (window.ends - self._last_turn) / (window.spendable + 1)
 
     def _forget(self, now: float) -> None:
-        """Drop what time has overtaken, also if our clock has gone back."""
+        """Drop what is out of date, even if this machine's clock has gone back."""
         self._blocked_until = min(self._blocked_until, now + _HOUR)
         self._tokens_at = min(self._tokens_at, now + _HOUR)
         self._last_turn = min(self._last_turn, now)
-        # A moment early is late enough: a turn given now must not count on the old window.
+        # The window counts as over a moment early, so that a turn given now does not rely on it.
         if self._window is not None and not now + _MOMENT < self._window.ends < now + 2 * _HOUR:
             self._window = None
             self._scout_anew(now)
@@ -309,7 +309,7 @@ class Pacer:
         self._is_scouting, self._scout, self._scouting_since = True, None, now
 
     def _fill(self, now: float) -> None:
-        """Let tokens grow up to now; after a refusal `_tokens_at` lies ahead, and none grow."""
+        """Add the tokens due until now; after a 429 `_tokens_at` is in the future, so none are."""
         if now > self._tokens_at:
             self._tokens = min(self._burst, self._tokens + (now - self._tokens_at) * self._rate)
             self._tokens_at = now
@@ -323,13 +323,13 @@ class Pacer:
     def _count(self, turn: Turn, rate_limit: RateLimit, remaining: int, now: float) -> None:
         """Set the budget from a reply's `remaining`, which may be older than what is known.
 
-        Requests that were under way together with this one may or may not be counted in it. What
-        is left after all of them lies between `least` and `remaining`; the budget that was kept
-        here is right if it lies there too, unless the window is another one.
+        `remaining` may or may not count other requests that were in flight with this one. The true
+        budget after all of them is between `least` and `remaining`. In the same window, the budget
+        that was computed here is kept if it is in that range.
         """
         reset_in = self._reset_in(rate_limit)
         if reset_in is not None and reset_in <= 0 and turn.began < self._scouting_since:
-            return  # a late reply from the window before
+            return  # a late reply from the previous window
         if reset_in is None or not -_JUST_PAST_SECONDS < reset_in <= _HOUR:
             ends = now + _WINDOW_SECONDS
         else:
@@ -346,7 +346,7 @@ class Pacer:
             self._window = _Window(limit, least, now, ends)
 
     def _refuse(self, turn: Turn, rate_limit: RateLimit, now: float) -> None:
-        if turn.began >= self._refused_at:  # else it was under way at the last refusal
+        if turn.began >= self._refused_at:  # else it was in flight at the last refusal
             self._refusals += 1
             self._refused_at = now
         least, most = _BACKOFF_SECONDS
@@ -358,12 +358,12 @@ class Pacer:
         self._tokens, self._tokens_at = 0.0, self._blocked_until
 
     def _asked_for(self, rate_limit: RateLimit) -> float | None:
-        """For how long HostUp asks us to wait; None if it does not, or cannot mean it."""
+        """How long HostUp asks us to wait, in seconds; None if it does not, or is not plausible."""
         asked, reset_in = rate_limit.retry_after, self._reset_in(rate_limit)
         if asked is None or asked <= 0:
             return None
         if asked > _HOUR and reset_in is not None and abs(asked - reset_in) < _WINDOW_SECONDS:
-            return None  # it is no Retry-After, but a reset time that is far off
+            return None  # not a Retry-After, but a reset time that is far off
         return min(asked, self._longest)
 
     def _reset_in(self, rate_limit: RateLimit) -> float | None:

@@ -1,4 +1,4 @@
-"""What HostUp says about its rate limit.
+"""Reads what HostUp's headers say about its rate limit.
 
 Source: https://developer.hostup.se/errors/rate_limit_exceeded and /errors/rate_limited.
 """
@@ -32,7 +32,7 @@ class RateLimit:
 
 
 UNTOLD: Final = RateLimit(limit=None, remaining=None, reset_at=None, retry_after=None)
-"""Of a reply without such headers, or one whose headers were not kept."""
+"""For a reply without such headers, or whose headers are not available."""
 
 
 def parse_rate_limit(headers: Mapping[str, str], now: datetime) -> RateLimit:
@@ -40,7 +40,7 @@ def parse_rate_limit(headers: Mapping[str, str], now: datetime) -> RateLimit:
 
     Args:
         headers: reply headers with lower-case names.
-        now: the present time, with time zone.
+        now: the current time, with time zone.
     """
     reset_at = _iso_time(headers.get("x-ratelimit-reset"))
     retry_after = _retry_after(headers.get("retry-after"), now)

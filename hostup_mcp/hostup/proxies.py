@@ -1,6 +1,6 @@
-"""The proxies that the environment names: what is wrong with them, without their values.
+"""Checks the proxies that the environment names, and says what is wrong without their values.
 
-A proxy's URL may hold a password, so neither it nor what a library says of it goes into a message.
+A proxy's URL may hold a password, so no message quotes it, or a library's error about it.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ EXCEPTIONS_ADVICE: Final = (
     "Write names or addresses of hosts with commas between, such as localhost,10.0.0.1,example.com."
 )
 ADVICE: Final = (
-    "Write it as http://USER:PASSWORD@HOST:PORT; in USER and PASSWORD the signs / # ? @ : need "
-    "percent-encoding (%2F %23 %3F %40 %3A)."
+    "Write it as http://USER:PASSWORD@HOST:PORT; in USER and PASSWORD percent-encode "
+    "/ # ? @ : (as %2F %23 %3F %40 %3A)."
 )
 
 
@@ -32,10 +32,10 @@ def exceptions(environ: Mapping[str, str] = os.environ) -> list[str]:
 
 
 def unusable(environ: Mapping[str, str] = os.environ) -> list[str]:
-    """Those of which the value is not the address of a proxy.
+    """The variables whose value is not the address of a proxy.
 
-    A sign that is not encoded ends the address early: what follows it would be a path, a query or
-    a fragment, which no proxy has, and a piece of the password would be taken for a host or port.
+    A character that is not encoded ends the address early. The rest would count as a path, a query
+    or a fragment, which no proxy has, and a part of the password as the host or port.
     """
     return [name for name in named(environ) if not _is_address(environ[name])]
 
@@ -54,7 +54,7 @@ def _is_address(value: str) -> bool:
 
 
 def secrets(environ: Mapping[str, str] = os.environ) -> Iterator[str]:
-    """What stands before the @ in each of them, for the log's redaction, as it is and decoded."""
+    """The password, or else the user, of each proxy, raw and decoded, for the log's redaction."""
     for name in named(environ):
         before, at, _ = environ[name].rpartition("@")
         user, _, password = before.rpartition("://")[2].partition(":")

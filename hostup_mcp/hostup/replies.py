@@ -1,4 +1,4 @@
-"""From an HTTP reply to a JSON document, or to the error that says what came instead."""
+"""Turns an HTTP reply into a JSON document, or into the error that says what came instead."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _QUOTED_MAX = 300
 _DAY = 86_400
 
 _KEYS = "https://cloud.hostup.se/api-management"
-_LATER = "Try again a little later; if it stays, give HostUp's support the request id."
+_LATER = "Try again a little later. If it keeps failing, give HostUp's support the request id."
 _NOT_HOSTUP = "Check that hostup.base_url is HostUp's API and that no proxy changes its replies."
 
 
@@ -56,15 +56,15 @@ def read(
     """The JSON object of a successful reply, unwrapped from `data` where it is wrapped.
 
     Args:
-        reply: what came.
-        secret: replaced wherever it stands in the document, so that no echo can leak it.
+        reply: the HTTP reply.
+        secret: replaced everywhere in the document, so that an echo cannot leak it.
         scope: the documented scope of this call, for the advice on a 403.
-        purpose: what the call is for, such as `starting a command`, for the same.
-        now: the present time, to turn a reset time into seconds.
-        rate_limit: what the reply's headers say, from who has read them already.
+        purpose: what the call is for, such as `starting a command`, for the same advice.
+        now: the current time, to turn a reset time into seconds.
+        rate_limit: the rate limit in the reply's headers, if the caller has parsed it already.
 
     Raises:
-        ReplyError: one of its kinds, for everything else than a JSON object with status 2xx.
+        ReplyError: the reply is not a JSON object with status 2xx.
     """
     if 300 <= reply.status < 400:
         raise Redirected(
@@ -75,8 +75,8 @@ def read(
     document, fault = _parse(reply.body, secret)
     if not 200 <= reply.status < 300:
         need = {"scope": scope, "purpose": purpose}
-        told = rate_limit or parse_rate_limit(reply.headers, now)
-        raise _error(reply, document, fault, need, told)
+        limit = rate_limit or parse_rate_limit(reply.headers, now)
+        raise _error(reply, document, fault, need, limit)
     if fault:
         kind = PageReply if fault == _PAGE else MalformedReply
         raise kind(f"HostUp's reply cannot be read: {fault}.", _NOT_HOSTUP, status=reply.status)
@@ -89,7 +89,7 @@ def read(
     inner = document.get("data")
     if not isinstance(inner, dict):
         return document
-    # Why something did not succeed stands beside the data, not in them.
+    # A failure's reason is beside `data`, not in it.
     return {**document, **inner} if document.get("success") is False else inner
 
 
@@ -98,14 +98,14 @@ def wrong_types(reply: Reply, error: ValidationError) -> MalformedReply:
     first = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(str(part) for part in first["loc"]) or "the document"
     return MalformedReply(
-        f"HostUp's reply is not of the documented form ({where}: {first['msg'].lower()}).",
+        f"HostUp's reply does not have the documented form ({where}: {first['msg'].lower()}).",
         _NOT_HOSTUP,
         status=reply.status,
     )
 
 
 def refused(said: str) -> ServerFailure:
-    """The error for a reply with status 200 by which HostUp says that it did not succeed."""
+    """The error for a reply with status 200 that says `success: false`."""
     text = "".join(f" HostUp says: {words.rstrip('.')}." for words in _quoted(said))
     return ServerFailure(
         f"HostUp answered that the request did not succeed (HTTP 200).{text}",
@@ -116,7 +116,7 @@ def refused(said: str) -> ServerFailure:
 
 
 def _parse(body: bytes, secret: str) -> tuple[JsonValue, str]:
-    """The JSON value without the secret and an empty string, or None and what is wrong."""
+    """The JSON value without the secret, and an empty string; or None, and what is wrong."""
     if not body.strip():
         return None, "the body is empty"
     text = body.decode("utf-8-sig", "replace")
@@ -173,8 +173,8 @@ def _error(
         return EdgeRefused(
             "HostUp's web edge refused the request (HTTP 403 without HostUp's error document); "
             "this is not about the API key's scopes.",
-            "Do not repeat the same request; try from another network or a simpler command, and "
-            "ask HostUp's support if it stays.",
+            "Do not repeat the same request. Try from another network or a simpler command; if it "
+            "keeps failing, ask HostUp's support.",
             status=status,
         )
     kind, happened, advice = _explain(status, need, rate_limit)
@@ -211,7 +211,7 @@ def _error(
 
 
 def _problem(document: JsonValue) -> Problem | None:
-    """A document is HostUp's only if it carries a code, as both API versions do."""
+    """HostUp's error document, or None: in both API versions it has a `code`."""
     if not isinstance(document, dict) or not isinstance(document.get("code"), str):
         return None
     try:
@@ -223,7 +223,7 @@ def _problem(document: JsonValue) -> Problem | None:
 
 
 def _quoted(text: str) -> list[str]:
-    """Text of HostUp's, bounded and on one line, for a sentence; nothing if it is empty."""
+    """HostUp's text for a sentence: bounded, on one line; an empty list if it is empty."""
     text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return [text if len(text) <= _QUOTED_MAX else text[:_QUOTED_MAX] + "…"] if text else []
 
@@ -232,7 +232,7 @@ def _quoted(text: str) -> list[str]:
 _INVALID = (
     InvalidRequest,
     "HostUp refused the request",
-    "Change what HostUp names; a command may also be blocked by HostUp's own check.",
+    "Change what HostUp names. HostUp's own check may also have blocked the command.",
 )
 _KINDS: Final[Mapping[int, tuple[type[ApiError], str, str]]] = {
     400: _INVALID,
@@ -243,15 +243,15 @@ _KINDS: Final[Mapping[int, tuple[type[ApiError], str, str]]] = {
     ),
     403: (
         Forbidden,
-        "HostUp refused: the API key lacks the scope {scope}, which {purpose} needs, or the VPS is "
-        "not its owner's",
+        "HostUp refused: the API key lacks the scope {scope}, which {purpose} needs, or the VPS "
+        "belongs to another account",
         f"The operator should give the key the scope {{scope}} at {_KEYS}; "
-        "list_vps shows the VPSs it can see.",
+        "list_vps shows the VPSs that the key can see.",
     ),
     404: (
         NotFound,
-        "HostUp has no such thing, or it is not this key's to see",
-        "Take vps_id from list_vps; IP addresses and host names are not ids.",
+        "HostUp has no such VPS or command, or this key may not see it",
+        "Use a vps_id from list_vps; IP addresses and host names are not ids.",
     ),
     405: _INVALID,
     409: (Conflict, "The VPS is not ready for this", _LATER),
@@ -260,7 +260,7 @@ _KINDS: Final[Mapping[int, tuple[type[ApiError], str, str]]] = {
     422: _INVALID,
     429: (RateLimited, "HostUp's rate limit is reached", "Try again {when}, not sooner."),
 }
-_FAILURE = (ServerFailure, "HostUp or what is behind it failed", _LATER)
+_FAILURE = (ServerFailure, "HostUp or a system behind it failed", _LATER)
 _UNEXPECTED = (
     UnexpectedStatus,
     "HostUp answered with a status that is not documented",

@@ -1,1 +1,1 @@
-"""Making text from a machine fit to be shown: cleaning and windows."""
+"""Makes text from a machine fit to be shown: cleaning, redaction, windows."""

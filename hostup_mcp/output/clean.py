@@ -1,7 +1,7 @@
-"""Text that can travel and be read: nothing in it is hidden, and nothing acts on a screen.
+"""Cleans a text: nothing in it stays hidden, and nothing acts on a screen.
 
-What a terminal would obey or not show is removed or made visible, and counted. What a JSON-RPC
-message must not carry is replaced. Secrets are the business of `redact`.
+It removes or makes visible, and counts, what a terminal would obey or not show. It replaces
+characters that a JSON-RPC message must not have. `redact` removes secrets.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ from hostup_mcp.output.terminal import folded, without_escapes, without_overstri
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 _CONTROLS: Final = r"\x00-\x08\x0b-\x1f\x7f-\x9f"
-# What Unicode calls default ignorable without giving it the category of format characters: what
-# joins, varies or fills. Also the ends of lines and paragraphs.
+# Characters that Unicode calls default ignorable but does not put into the category of format
+# characters: joiners, variation selectors and fillers. Also the line and paragraph separators.
 _IGNORABLE: Final = (
     r"\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2028\u2029\u2065\u3164\ufe00-\ufe0f\uffa0"
     r"\ufff0-\ufff8\U000e0000-\U000e0fff"
 )
-# The planes with format characters; the others hold ideographs and private characters.
+# The planes with format characters; the others have ideographs and private characters.
 _PLANES: Final = (0, 1, 14)
 _RUN: Final = re.compile("f+")
-# In ASCII nothing else needs cleaning.
+# In an ASCII text, nothing else needs cleaning.
 _CONTROL: Final = re.compile(rf"[{_CONTROLS}]")
-# A hole in a file is read as zeros: a log after a crash has thousands of them in a row.
+# A hole in a file reads as zeros: a log after a crash has thousands of them in a row.
 _HOLE: Final = re.compile(r"\x00{8,}")
 _MARK: Final = re.compile(r"<U\+[0-9A-F]{4,6}(?: x[0-9]+)?>")
-# With more kinds than this in a text, one slow pass is faster than a fast one for each.
+# If a text has more kinds than this, one slow pass is faster than a fast pass for each kind.
 _FEW: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Cleaned:
-    """A text fit to be read, and what was changed in it.
+    """A text that is safe to read, and what was changed in it.
 
     Attributes:
-        text: no control character but line feed and tab, nothing invisible, no surrogate.
-        counts: by kind, those that occurred: `escapes` removed, `overstrikes` and
-            `progress_lines` folded, `controls` and `invisible` characters made visible,
+        text: no control characters but line feed and tab, nothing invisible, no surrogates.
+        counts: the number of changes of each kind that occurred: `escapes` removed, `overstrikes`
+            and `progress_lines` folded, `controls` and `invisible` characters made visible,
             `surrogates` replaced.
     """
 
@@ -54,9 +54,9 @@ class Cleaned:
 
 
 def clean(text: str) -> Cleaned:
-    """The text as a reader should see it. Any text is accepted; a clean one is returned as it is.
+    """The text as a reader should see it. Any text is accepted; a clean one is returned unchanged.
 
-    A character that would act or hide is shown as `<U+0007>`, a hole in a file as
+    A character that a terminal would obey or hide is shown as `<U+0007>`, a hole in a file as
     `<U+0000 x4096>`.
     """
     if (_CONTROL if text.isascii() else _unclean()).search(text) is None:
@@ -79,10 +79,10 @@ def clean(text: str) -> Cleaned:
 
 @functools.cache
 def _invisible() -> re.Pattern[str]:
-    """What is not seen or only steers: Unicode's format characters, and others like them."""
+    """A pattern of characters that are invisible: Unicode's format characters, and others."""
     characters = "".join(chr(plane << 16 | place) for plane in _PLANES for place in range(1 << 16))
     is_format = "".join("f" if unicodedata.category(c) == "Cf" else "-" for c in characters)
-    # As ranges, of which a search takes a tenth of the time.
+    # A search for ranges takes a tenth of the time.
     ranges = (
         characters[run.start()] + "-" + characters[run.end() - 1]
         for run in _RUN.finditer(is_format)
@@ -96,12 +96,12 @@ def _unclean() -> re.Pattern[str]:
 
 
 def without_marks(text: str) -> str:
-    """The text without what `clean` put in the place of characters that act or hide."""
+    """The text without the marks, such as `<U+0007>`, that `clean` puts into it."""
     return _MARK.sub("", text)
 
 
 def _made_visible(text: str) -> tuple[str, int, int]:
-    """The text with marks for what acts or hides, and how many characters of each there were."""
+    """The text with marks for controls and invisible characters, and the number of each."""
     holes = 0
 
     def hole(found: re.Match[str]) -> str:
@@ -125,7 +125,7 @@ def _made_visible(text: str) -> tuple[str, int, int]:
 def encodable(text: str) -> str:
     """The text with every lone surrogate replaced by U+FFFD.
 
-    A lone surrogate cannot be encoded as UTF-8; one in a message ends an MCP stdio server.
+    UTF-8 cannot encode a lone surrogate, so one in a message would end an MCP stdio server.
     """
     return _SURROGATE.sub("\ufffd", text)
 
@@ -134,7 +134,7 @@ def encodable_json(value: object) -> JsonValue:
     """Plain data as JSON, with every text in it made `encodable`.
 
     Raises:
-        TypeError: it holds something that JSON has no form for.
+        TypeError: it holds something that JSON cannot express.
     """
     if isinstance(value, str):
         return encodable(value)

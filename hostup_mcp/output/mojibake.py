@@ -1,11 +1,11 @@
-"""Undoing an encoding that was made twice.
+"""Repairs UTF-8 that was encoded twice.
 
-A guest's bytes may come through a program that takes each for a Latin-1 character and encodes it
-again (Proxmox does), so that `å` arrives as `Ã¥`. Nothing in the reply says whether it happened.
+A program between the guest and us may read each byte as a Latin-1 character and encode it again
+(Proxmox does), so that `å` arrives as `Ã¥`. Nothing in the reply says whether that happened.
 
-The risk: a text that really consists of such pairs would be changed. It would have to spell valid
-UTF-8 throughout, in Latin-1 characters only, which no language does; and the result says that it
-was repaired.
+The risk is that a text is repaired that was meant that way. Such a text would consist only of
+Latin-1 characters that are valid UTF-8 throughout, which no language does. A note says that it was
+repaired.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from __future__ import annotations
 import re
 from typing import Final
 
-# `head -c` and `tail -c` cut inside a character; three bytes of it are then left, at most.
+# `head -c` and `tail -c` may cut inside a character, which leaves at most three bytes of it.
 _CUT_MAX: Final = 3
 _LATER_BYTES: Final = re.compile(r"[\x80-\xbf]{1,3}")
 
 
 def repair(text: str) -> str | None:
-    """The text as it was before the second encoding, or None if it does not look like one.
+    """The text before its second encoding; None if it does not look encoded twice.
 
-    Up to three characters at either end may be pieces of a character that was cut. They stay as
-    they are, and then something else must have been repaired.
+    Up to three characters at either end may be the rest of a character that was cut. They stay
+    unchanged; the text counts as repaired only if something else was.
     """
     if text.isascii():
         return None

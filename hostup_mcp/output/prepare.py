@@ -1,4 +1,4 @@
-"""A stream of a command made fit to be shown: repaired, cleaned, without secrets."""
+"""Prepares a stream of a command to be shown: repaired, cleaned, without secrets."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from hostup_mcp.output.redact import redact
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A text fit to be shown, and what was done to it.
+    """A prepared text, and what was changed in it.
 
     Attributes:
-        text: what is shown; windows and searches work on this.
-        counts: what was changed, by kind: those of `clean`, and `redacted:RULE` for each rule.
+        text: the prepared text. Windows and searches use this one.
+        counts: the number of changes by kind: those of `clean`, and `redacted:RULE` for each rule.
         repaired: whether its double encoding was undone.
     """
 
@@ -26,10 +26,10 @@ class Prepared:
 
 
 def prepare(text: str, secret: str) -> Prepared:
-    """The text as it is shown; `secret` is HostUp's key.
+    """Prepare a text; `secret` is HostUp's key.
 
-    An encoding hides everything and a control character may stand inside a secret, so secrets are
-    looked for last, in the text as it will be read.
+    Secrets are redacted last, in the text that will be shown: before, a double encoding or a
+    control character could hide one.
     """
     repaired = repair(text)
     cleaned = clean(text if repaired is None else repaired)
@@ -37,8 +37,8 @@ def prepare(text: str, secret: str) -> Prepared:
     secrets = dict(redacted.counts)
     text = redacted.text
     if cleaned.counts.keys() & {"controls", "invisible", "surrogates"}:
-        # A secret with such a character inside is still one. It is found in the text without the
-        # marks, and then that text is shown: the counts still tell of the marks.
+        # A secret may have such a character inside. Without the marks it is found, and then the
+        # text without them is shown; the counts still include the marks.
         more = redact(without_marks(text), secret)
         if more.counts:
             text = more.text

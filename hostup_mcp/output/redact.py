@@ -1,4 +1,4 @@
-"""Secrets taken out of a text before anyone is shown it, and counted."""
+"""Takes secrets out of a text before anyone is shown it, and counts them."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 OWN_KEY: Final = "hostup-key"
 
-# Room for the state machines of large patterns: with too little, RE2 is right but slow.
+# Memory for the state machines of large patterns: with too little, RE2 is correct but slow.
 _MAX_MEMORY: Final = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Redacted:
-    """A text without secrets, and how many there were, by rule."""
+    """A text without secrets, and the number of secrets that each rule replaced."""
 
     text: str
     counts: Mapping[str, int]
@@ -35,9 +35,9 @@ def redact(text: str, secret: str = "") -> Redacted:
     """The text with `[redacted: RULE]` in the place of each secret.
 
     Args:
-        text: a text that `clean` returned; what hides in another may be missed.
-        secret: HostUp's key. It is found anywhere, also percent-encoded, in base64 or in
-            hexadecimal, also over line ends, if it is at least eight characters long.
+        text: a text that `clean` returned; in any other text, a secret may hide.
+        secret: HostUp's key. If it has at least eight characters, it is found anywhere: plain,
+            percent-encoded, in base64 or in hexadecimal, and across line ends.
     """
     data = text.encode("utf-8", "replace")
     counts: Counter[str] = Counter()
@@ -49,7 +49,7 @@ def redact(text: str, secret: str = "") -> Redacted:
 
 
 def _possible(data: bytes) -> Iterator[Rule]:
-    """The rules of which a hint stands in the text, in their order."""
+    """The rules with a hint that occurs in the text, in order."""
     hints, owners = _hints()
     found = {owners[hint] for hint in hints.Match(data) or ()}
     return (rule for number, rule in enumerate(RULES) if number in found)
@@ -63,7 +63,7 @@ def _without(data: bytes, rule: Rule, counts: Counter[str]) -> bytes:
     while (found := pattern.search(data, at)) is not None:
         start, end = _place(found)
         judged = end if rule.judge is None else rule.judge(data, start, end)
-        # What is long is not harmless; and looking into it again and again would take too long.
+        # A long value is never harmless, and searching inside it again would take too long.
         if judged > start or end - start > DOUBTFUL_MAX:
             end = judged if judged > start else end
             pieces += data[done:start], mark

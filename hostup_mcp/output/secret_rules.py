@@ -1,7 +1,7 @@
-"""What a secret looks like: one rule a kind, each with its RE2 pattern.
+"""The rules for secrets: one for each kind, each with its RE2 pattern.
 
-Patterns of known token formats follow what their issuers publish. A rule that is missing is one
-more line here, with its example in `tests/test_redact.py`.
+Patterns of known token formats follow what their issuers publish. To add a rule, add it here, and
+an example to `tests/test_redact.py`.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ class Rule:
     """One kind of secret.
 
     Attributes:
-        name: what stands in its place.
-        hints: in any text that the pattern matches, one of these stands, in small or capital
-            letters. The pattern is only tried then.
-        pattern: RE2. The group that matched is the secret, without groups all of it; what is
-            around it is kept.
-        judge: told where the secret would start and end; says where it ends, or that it is none
-            by its start.
+        name: replaces the secret in the text.
+        hints: every text that the pattern matches contains one of these, in any letter case. The
+            pattern is tried only on texts that do.
+        pattern: an RE2 pattern. The secret is the group that matched, or the whole match if there
+            are no groups; the rest of the match is kept.
+        judge: gets the text, and the start and end of a possible secret. It returns the secret's
+            end, or the start if it is not a secret.
     """
 
     name: str
@@ -36,8 +36,8 @@ class Rule:
 
 _KEY_LINES: Final = r"(?:\r?\n[A-Za-z0-9+/=]{16,})*(?:\r?\n[A-Za-z0-9+/]{1,15}={1,2})?"
 
-# What may stand between a name and its value; and the value, or its first character if it stands
-# without quotes: then the judge finds its end.
+# What may be between a name and its value; then the value, or only its first character if it has no
+# quotes, because then the judge finds its end.
 _CLOSED: Final = r"""(?:\\?["']\]?)?[ \t]*"""
 _EQUALS: Final = rf"{_CLOSED}(?:=>|:=|=|:)[ \t]*"
 _VALUE: Final = (
@@ -56,7 +56,7 @@ _TOKENS: Final = (
 _TOKEN_HINTS: Final = ("secret", "token", "psk", "_auth", "credential", "key")
 _PASSWORD_HINTS: Final = ("passw", "senord", "passphrase", "passcode", "pw")
 _VALUE_HINTS: Final = ('value="', "value='")
-# What stands before `pass` in one word; any word would take in `bypass`.
+# What may precede `pass` in one word; any word would include `bypass`.
 _WHOSE: Final = (
     r"(?:db|sql|mysql|pg|redis|ldap|smtp|mail|imap|ftp|ssh|sudo|vnc|rpc|http|proxy|auth|bind|login"
     r"|root|user|admin|key|store|new|old)?"

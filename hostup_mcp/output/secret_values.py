@@ -1,7 +1,7 @@
-"""Whether what stands after a name like `password` is a secret, and where it ends.
+"""Decides whether the value after a name like `password` is a secret, and where it ends.
 
-A name alone says little: `password: wrong` and `token = None` are what one reads in a diagnosis.
-In doubt a value is a secret.
+The name alone proves little: logs are full of `password: wrong` and `token = None`. In doubt a
+value is a secret.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from hostup_mcp.output.key_blocks import block_end
 
 MARK_START: Final = b"[redacted: "
 
-# Longer than anything that is known not to be a secret.
+# Any longer value counts as a secret.
 DOUBTFUL_MAX: Final = 256
 _NAME_MAX: Final = 200
-# Below a name, where much else may stand.
+# For a value on the line below its name, where much else may be.
 _SHORTEST: Final = 6
 
 _STATES: Final = (
@@ -39,8 +39,8 @@ _PATH: Final = re.compile(rb"(?:[a-z]+:)?(?:~|\.{1,2})?(?:/[a-z0-9_.@-]+){2,}/?"
 _WORKING_DIRECTORY: Final = re.compile(rb"(?:~|/|\.|[A-Za-z]:\\)")
 _PROSE: Final = re.compile(rb"\(?[A-Za-z'-]+[.,:;!?)]*")
 _NEXT_WORD: Final = re.compile(rb"[ \t]+[A-Za-z(]")
-# A value without quotes ends before a space, a closing quote, or the next setting on its line.
-# It is matched in parts, since a repeat of a group takes memory for each of its rounds.
+# A value without quotes ends before a space, a closing quote, or the next setting on its line. It
+# is matched in parts, because each repetition of a group takes memory.
 _UNQUOTED: Final = re.compile(
     rb"(?:[^\s\"'`&;,]+|[\"'`](?=\w)"
     rb"|[&;,](?![ \t]{0,9}\\?[\"']?[A-Za-z_][\w.-]{0,64}\\?[\"']?[=:]|[,;]{0,64}(?:\s|\Z)))"
@@ -59,9 +59,9 @@ _DIGIT: Final = re.compile(rb"[0-9]")
 
 
 def password(data: bytes, start: int, end: int) -> int:
-    """The end of a password; `start` if it is none.
+    """The end of a password; `start` if the value is not one.
 
-    A password may be of words: where the line is a setting of its own, it is the rest of the line.
+    A password may have several words: if the line is one setting, it is the rest of the line.
     """
     end = _value_end(data, start, end)
     if _is_plain(data[start:end], 4):
@@ -77,14 +77,14 @@ def password(data: bytes, start: int, end: int) -> int:
 
 
 def working_directory_or_password(data: bytes, start: int, end: int) -> int:
-    """As `password`, for a name that is also that of the working directory."""
+    """Like `password`, for a name such as `pwd` that may also be the working directory."""
     if _WORKING_DIRECTORY.match(data, start):
         return start
     return password(data, start, end)
 
 
 def token(data: bytes, start: int, end: int) -> int:
-    """The end of a token or key; `start` if it is none. A message about one holds words."""
+    """The end of a token or key; `start` if the value is not one, but words of a message."""
     end = _value_end(data, start, end)
     if end - start < 4 or _is_plain(data[start:end], 8):
         return start
@@ -99,7 +99,7 @@ def token(data: bytes, start: int, end: int) -> int:
 
 
 def option(data: bytes, start: int, end: int) -> int:
-    """The end of what stands after an option's name; usage texts name the value instead."""
+    """The end of an option's value; `start` if it is a usage text's name for the value."""
     end = _value_end(data, start, end)
     value = data[start:end]
     if len(value) > DOUBTFUL_MAX:
@@ -110,31 +110,32 @@ def option(data: bytes, start: int, end: int) -> int:
 
 
 def given(data: bytes, start: int, end: int) -> int:
-    """The end of what can only be a secret, unless a placeholder stands for it."""
+    """The end of a value that can only be a secret; `start` if it is a placeholder."""
     return start if _is_plain(data[start:end], 1) else end
 
 
 def with_digit(data: bytes, start: int, end: int) -> int:
-    """The end of a long value with a digit in it: a word has none."""
+    """The end of a long value with a digit in it; `start` without one, since it may be a word."""
     return end if _DIGIT.search(data, start, end) and data[start] != MARK_START[0] else start
 
 
 def given_with_digit(data: bytes, start: int, end: int) -> int:
-    """As `given`, where a long word could also be a name."""
+    """Like `given`, but `start` without a digit, since a long word may be a name."""
     return given(data, start, end) if _DIGIT.search(data, start, end) else start
 
 
 def cell(data: bytes, start: int, end: int) -> int:
-    """The end of a table's cell beside a name; a word there is the head of a column."""
+    """The end of a table's cell beside a name; `start` for a word, which is a column's heading."""
     if _WORD.fullmatch(data, start, end) or _is_plain(data[start:end], 4):
         return start
     return end
 
 
 def next_line(data: bytes, start: int, _end: int) -> int:
-    """The end of what stands below a name, as in YAML: further in, and no name of its own.
+    """The end of a value on the line below its name, as in YAML; `start` if there is none.
 
-    After `|` or `>` it is all the lines that stand as far in.
+    The value is indented further than the name, and is not a name itself. After `|` or `>` it is
+    all lines with that indentation.
     """
     line_start = data.rfind(b"\n", 0, start) + 1
     above = data[max(0, line_start - _NAME_MAX) : line_start].rstrip()
@@ -160,7 +161,7 @@ def key_block(data: bytes, start: int, _end: int) -> int:
 
 
 def _value_end(data: bytes, start: int, end: int) -> int:
-    """Where a value ends; of one without quotes a pattern finds only the beginning."""
+    """The end of a value. Without quotes, the rule's pattern finds only its beginning."""
     if _is_quoted(data, start):
         return end
     at = start
@@ -170,7 +171,7 @@ def _value_end(data: bytes, start: int, end: int) -> int:
 
 
 def _own_line(data: bytes, start: int) -> bytes:
-    """The separator, if name and value are all that stands on the line; else nothing."""
+    """The separator, if the line has only a name and a value; else empty."""
     earliest = max(0, start - _NAME_MAX)
     line_start = data.rfind(b"\n", earliest, start) + 1 or earliest
     setting = _LINE_START.fullmatch(data, line_start, start)
@@ -197,7 +198,7 @@ def _follows_colon(data: bytes, start: int) -> bool:
 
 
 def _is_prose(data: bytes, start: int, end: int) -> bool:
-    """Whether a word stands here, and another after it."""
+    """Whether this is a word that another word follows."""
     return _PROSE.fullmatch(data, start, end) is not None and bool(_NEXT_WORD.match(data, end))
 
 

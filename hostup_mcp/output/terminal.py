@@ -1,7 +1,7 @@
-"""What a terminal would do with a text: escape sequences, overstrikes, carriage returns.
+"""Does what a terminal would do with a text: escape sequences, overstrikes, carriage returns.
 
-Each is done once and the result is plain text. No sequence reaches over a line end, so none can
-hide a line; one that does not end loses its start only, and what follows is shown.
+Each is done once, and the result is plain text. No sequence extends over a line end, so none can
+hide a line. Of a sequence without an end only the start is removed, and the rest is shown.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-# A title, a link, a clipboard or a picture. A longer one is shown without its start. What begins
-# another is no part of it, so that no character is looked at from more than one start.
+# A title, a link, a clipboard or a picture. Of a longer one only the start is removed. It cannot
+# contain the start of another, so that no character is examined for more than one start.
 _STRING: Final = r"[^\x00-\x08\x0a-\x1f\x7f\x9c]{0,8192}"
 _STRING_C1: Final = r"[^\x00-\x08\x0a-\x1f\x7f\x90\x98\x9c-\x9f]{0,8192}"
 _CSI: Final = r"[0-?]{0,256}[ -/]{0,16}[@-~]?"
@@ -23,8 +23,8 @@ _ESCAPE: Final = re.compile(
     r"|[0-~]"
     r")"
 )
-# The same in one character. After U+0080 to U+00F4 it is a piece of double-encoded UTF-8 instead,
-# and what follows is text: it is left for `clean` to make visible.
+# The same sequences with a start of one character. After U+0080 to U+00F4 that character is a piece
+# of double-encoded UTF-8 instead, and text follows: `clean` makes it visible.
 _ESCAPE_C1: Final = re.compile(
     rf"\x9b(?<![\x80-\xf4]\x9b){_CSI}"
     rf"|[\x90\x98\x9d-\x9f](?<![\x80-\xf4][\x80-\x9f]){_STRING_C1}(?:\x07|\x1b\\|\x9c)"
@@ -33,7 +33,7 @@ _ESCAPE_C1: Final = re.compile(
 _LINE_START: Final = re.compile(r"\x1b\[[01]?G")
 _ERASE_TO_END: Final = re.compile(r"\x1b\[0?K")
 _ERASE_LINE: Final = re.compile(r"\x1b\[2K")
-# Stand-ins for the two until the lines are folded: surrogates, which the text no longer has.
+# Marks for the two erasures until the lines are folded: surrogates, which the text no longer has.
 _END_MARK: Final = "\udc00"
 _LINE_MARK: Final = "\udc02"
 
@@ -44,7 +44,7 @@ _BOLD: Final = re.compile(r"([^\n\x08])(?:\x08\1)+")
 def without_escapes(text: str) -> tuple[str, int]:
     """The text without escape sequences, and how many there were.
 
-    Erasures that a progress bar needs are left in as marks, which `folded` takes out.
+    Erasures that a progress bar needs become marks, which `folded` removes.
 
     Args:
         text: a text without surrogates.
@@ -64,7 +64,7 @@ def without_escapes(text: str) -> tuple[str, int]:
 
 
 def without_overstrikes(text: str) -> tuple[str, int]:
-    """The text with bold and underlined letters of a manual page as letters, and their number."""
+    """The text with a manual page's bold and underlined letters as plain letters; their number."""
     if "\x08" not in text:
         return text, 0
     text, underlined = _UNDERLINED.subn("", text)
@@ -74,10 +74,10 @@ def without_overstrikes(text: str) -> tuple[str, int]:
 
 
 def folded(text: str) -> tuple[str, int]:
-    """The text with each line as it stood at last, and how many lines were written over.
+    """The text with the last state of each line, and the number of lines that were overwritten.
 
-    A carriage return goes back to the start of the line, and what follows overwrites. Before a
-    line feed it is part of the line end, and is not counted.
+    After a carriage return, text overwrites the line from its start. Before a line feed, a carriage
+    return is part of the line end and is not counted.
     """
     if "\r" not in text:
         return text, 0
@@ -98,7 +98,7 @@ def folded(text: str) -> tuple[str, int]:
 
 def _last_state(line: str) -> str:
     """What a line shows after all its carriage returns."""
-    # From the last writing to the first: each adds only what reaches further right.
+    # From the last writing to the first: each adds only what extends further to the right.
     last = line[line.rfind("\r") + 1 :]
     if 2 * len(last) + 1 >= len(line) and last.isascii():
         return last  # the usual case: longer than all before it
@@ -115,7 +115,7 @@ def _last_state(line: str) -> str:
 
 
 def _written(part: str) -> tuple[str, bool]:
-    """What one writing leaves, and whether it erased all that stood before it."""
+    """The text that one writing leaves, and whether it erased everything before it."""
     if _LINE_MARK in part:
         before, _, after = part.rpartition(_LINE_MARK)
         after = after.replace(_END_MARK, "")

@@ -1,7 +1,7 @@
-"""Parts of a long text: head and tail, a slice from an offset, the last lines.
+"""Cuts parts out of a long text: head and tail, a slice from an offset, the last lines.
 
-Offsets and sizes are bytes of the text in UTF-8. What a part leaves out is told exactly. No part
-cuts a character, and where it can it ends with a line.
+Offsets and sizes are bytes of the text in UTF-8. A part says exactly what it leaves out. It never
+cuts a character, and if possible it ends at a line end.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-# A part travels twice in a message, as text and as JSON, and a client may cut far below 1 MiB.
+# A message has a part twice, as text and as JSON, and a client may cut messages far below 1 MiB.
 MAX_PART_BYTES: Final = 65_536
 # Enough for any one character.
 _MIN_BYTES: Final = 4
@@ -20,13 +20,12 @@ class Part:
     """A part of a text.
 
     Attributes:
-        text: what is shown; for a `window` with a line between its head and its tail that says
-            what is left out there.
+        text: the part. For a `window`, a line between the head and the tail says what is left out.
         total_bytes: the size of the whole text.
-        total_lines: its lines; a last one without a line end counts.
-        shown: the shown ranges as (start, end) offsets, in their order.
-        next_offset: where the first left-out byte of what was asked for stands; None if nothing
-            was left out.
+        total_lines: its number of lines; a last line without a line end counts.
+        shown: the ranges in the part as (start, end) offsets, in order.
+        next_offset: the offset of the first requested byte that is not in the part; None if all
+            are.
     """
 
     text: str
@@ -37,7 +36,7 @@ class Part:
 
 
 def window(text: str, head_bytes: int = 8192, tail_bytes: int = 8192) -> Part:
-    """The whole text if it fits into both sizes, otherwise its head and its tail."""
+    """The whole text if it fits into both sizes together; else its head and its tail."""
     data = encoded(text)
     head_bytes, tail_bytes = _bounded(head_bytes, 0), _bounded(tail_bytes, 0)
     if len(data) <= min(head_bytes + tail_bytes, MAX_PART_BYTES):
@@ -58,8 +57,8 @@ def window(text: str, head_bytes: int = 8192, tail_bytes: int = 8192) -> Part:
 def read_from(text: str, offset: int, max_bytes: int) -> Part:
     """The text from an offset on, at most `max_bytes` of it.
 
-    An offset inside a character is moved to its start. Slices that follow each other by
-    `next_offset` are together exactly the text.
+    An offset inside a character moves to its start. Slices that follow `next_offset` give together
+    exactly the text.
     """
     data = encoded(text)
     start = boundary(data, max(0, min(offset, len(data))))
@@ -87,17 +86,17 @@ def last_lines(text: str, count: int, max_bytes: int) -> Part:
 
 
 def encoded(text: str) -> bytes:
-    """The text in UTF-8. A lone surrogate, which `clean` leaves none of, is one `?`."""
+    """The text in UTF-8. A lone surrogate becomes `?`; a text from `clean` has none."""
     return text.encode("utf-8", "replace")
 
 
 def line_count(data: bytes) -> int:
-    """How many lines stand in the bytes, whole or in part."""
+    """The number of lines in the bytes; incomplete lines count."""
     return data.count(b"\n") + (not data.endswith(b"\n") and bool(data))
 
 
 def boundary(data: bytes, at: int) -> int:
-    """The start of the character that the byte at `at` belongs to."""
+    """The offset of the character that contains the byte at `at`."""
     while 0 < at < len(data) and data[at] & 0xC0 == 0x80:
         at -= 1
     return at
@@ -108,13 +107,13 @@ def _bounded(size: int, least: int) -> int:
 
 
 def _head_end(data: bytes, size: int) -> int:
-    """Where a head of this size ends: with a line, unless half of it would be lost by that."""
+    """The end of a head of this size: at a line end, unless that would lose half of it."""
     whole = data.rfind(b"\n", 0, size) + 1
     return whole if 2 * whole >= size else boundary(data, size)
 
 
 def _tail_start(data: bytes, size: int) -> int:
-    """Where a tail of this size starts: with a line, unless half of it would be lost by that."""
+    """The start of a tail of this size: at a line start, unless that would lose half of it."""
     start = len(data) - size
     whole = data.find(b"\n", start - 1) + 1
     if whole and 2 * (len(data) - whole) >= size:

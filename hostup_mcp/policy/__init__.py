@@ -1,1 +1,1 @@
-"""What may be sent: a command is parsed, judged, and rebuilt from the approved parse."""
+"""Decides what may be sent: a command is parsed, judged, and rebuilt from the approved parse."""

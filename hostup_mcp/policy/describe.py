@@ -1,12 +1,10 @@
-"""The active policies in words: for a model in few, for the operator in all."""
+"""Describes the active policies: briefly for a model, in full for the operator."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from hostup_mcp.policy.emit import PROLOGUE
-from hostup_mcp.policy.grammar import MAX_STAGES
 from hostup_mcp.policy.judge import Policy
 from hostup_mcp.policy.models import (
     Awk,
@@ -22,6 +20,8 @@ from hostup_mcp.policy.models import (
 )
 from hostup_mcp.policy.policies import Policies
 from hostup_mcp.policy.preset import Network
+from hostup_mcp.policy.shell.emit import PROLOGUE
+from hostup_mcp.policy.shell.grammar import MAX_STAGES
 from hostup_mcp.policy.traits import Lookups
 
 SUMMARY_MAX_CHARACTERS: Final = 1500

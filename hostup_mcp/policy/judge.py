@@ -1,28 +1,26 @@
-"""The verdict on a command: an `ApprovedCommand`, or a `Refusal` that says what would pass."""
+"""The verdict on a command: an `ApprovedCommand`, or a `Refusal` that says why."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import logging
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from pathlib import Path
 from typing import Final, Literal
 
-from hostup_mcp.policy.emit import PROLOGUE, emit_checked
-from hostup_mcp.policy.grammar import parse
-from hostup_mcp.policy.lookups import NETWORK_REFUSED
-from hostup_mcp.policy.misfit import Misfit, shown
-from hostup_mcp.policy.nearest import Suggester
+from hostup_mcp.policy.mismatch import Mismatch, shown
 from hostup_mcp.policy.preset import Preset, data_digest, program_name
+from hostup_mcp.policy.programs.lookups import NETWORK_REFUSED
 from hostup_mcp.policy.rules import Rule, RuleSet, Verdict, barred
-from hostup_mcp.policy.tree import CommandLine, Stage, SyntaxRefusal
+from hostup_mcp.policy.shell.emit import PROLOGUE, emit_checked
+from hostup_mcp.policy.shell.grammar import parse
+from hostup_mcp.policy.shell.tree import CommandLine, Stage, SyntaxRefusal
 
 _NO_RULE: Final = "Nobody, by asking: no rule can allow it, only the preset unrestricted."
-_GENERAL_HINT: Final = "Leave it out, or use one of the nearest allowed forms."
+GENERAL_HINT: Final = "hostup://policy lists what is allowed."
+"""The hint of a refusal that has no better one."""
+
 _RULE_BY_PATH: Final = (
     "The operator, with a rule under policy.rules in the configuration file that names the program "
     "by its path."
@@ -40,8 +38,6 @@ _WHO_CAN_CHANGE: Final = {
         "The operator, with the file's exact path in policy.readable in the configuration file."
     ),
 }
-
-_logger = logging.getLogger(__name__)
 
 
 class _Seal:
@@ -105,7 +101,6 @@ class Refusal:
         offset: where the token stands in the command, in characters from 0.
         length: how many characters it has.
         hint: one sentence on what to write instead.
-        nearest: allowed commands that come closest, best first.
         who_can_change_it: one sentence, with the key of the configuration file.
         policy: the label of the policy that was asked.
         stages: what was judged; none where the command is not in the grammar.
@@ -117,7 +112,6 @@ class Refusal:
     offset: int
     length: int
     hint: str
-    nearest: tuple[str, ...]
     who_can_change_it: str
     policy: str
     stages: tuple[Stage, ...] = ()
@@ -127,7 +121,7 @@ class Refusal:
 class _Finding:
     verdict: Literal["ask", "deny"]
     stage: Stage
-    fault: Misfit
+    fault: Mismatch
     who: str
 
 
@@ -146,8 +140,6 @@ class Policy:
         self.rules = rules
         self.closed_by = closed_by
         self.label = self._make_label()
-        self._suggester = Suggester(preset, rules, self.refused)
-        self._failures: set[str] = set()
 
     @property
     def unrestricted(self) -> bool:
@@ -177,35 +169,6 @@ class Policy:
         """
         if self.closed_by:
             return self._closed(text)
-        decided = self._decide(text)
-        if isinstance(decided, ApprovedCommand):
-            return decided
-        nearest = self._nearest(text, decided)
-        hint = decided.hint
-        if hint == _GENERAL_HINT and not nearest:
-            hint = "hostup://policy lists what is allowed."
-        return replace(decided, nearest=nearest, hint=hint)
-
-    def refused(self, text: str) -> Refusal | None:
-        """Why a command is refused, without suggestions; None if it is let through."""
-        decided = self._closed(text) if self.closed_by else self._decide(text)
-        return decided if isinstance(decided, Refusal) else None
-
-    def _nearest(self, text: str, refusal: Refusal) -> tuple[str, ...]:
-        """What would pass instead. The search for it may fail; the refusal stands all the same."""
-        try:
-            return self._suggester.suggest(text, refusal)
-        except Exception as error:  # noqa: BLE001 - a suggestion that fails is no suggestion
-            place = traceback.extract_tb(error.__traceback__)[-1]
-            # Without the error's own text, which may hold the command.
-            module = Path(place.filename).stem
-            failure = f"{type(error).__name__} in {module}.{place.name}, line {place.lineno}"
-        if failure not in self._failures:
-            self._failures.add(failure)
-            _logger.warning("no command could be suggested: %s", failure)
-        return ()
-
-    def _decide(self, text: str) -> ApprovedCommand | Refusal:
         line = parse(text)
         if isinstance(line, SyntaxRefusal):
             return self._syntax(line, ())
@@ -250,8 +213,8 @@ class Policy:
         # Where the preset knows the program, its word on another subcommand is the better one.
         known = program_name(stage.words[0].text) in self.preset.commands
         if near is not None and (not known or near[1].index != 1):
-            rule, misfit = near
-            return _Finding("deny", stage, _near_miss(rule, misfit), _by(rule.place))
+            rule, mismatch = near
+            return _Finding("deny", stage, _near_miss(rule, mismatch), _by(rule.place))
         return _Finding("deny", stage, fault, _who(stage, fault))
 
     def _by_rule(self, stage: Stage, verdict: Verdict, reason: str, place: str) -> _Finding | None:
@@ -261,14 +224,14 @@ class Policy:
             case "allow":
                 return None
             case "ask":
-                fault = Misfit(
+                fault = Mismatch(
                     "approval_needed",
                     f"A rule wants a human to be asked ({reason}), which this version cannot do.",
                     hint=f"Ask the operator to run it, or to allow it ({program}).",
                 )
                 return _Finding("ask", stage, fault, who)
             case _:
-                fault = Misfit(
+                fault = Mismatch(
                     "rule_denied",
                     f"A rule of the operator's refuses this: {reason}.",
                     hint="Leave it out, or ask the operator.",
@@ -291,8 +254,7 @@ class Policy:
             message=fault.message if about_program else f"{program}: {fault.message}",
             offset=first.offset,
             length=last.offset + last.length - first.offset,
-            hint=fault.hint or _GENERAL_HINT,
-            nearest=(),
+            hint=fault.hint or GENERAL_HINT,
             who_can_change_it=found.who,
             policy=self.label,
             stages=tuple(stages),
@@ -306,7 +268,6 @@ class Policy:
             offset=refusal.offset,
             length=refusal.length,
             hint=refusal.hint,
-            nearest=(),
             who_can_change_it="Nobody: the grammar is the same under every policy.",
             policy=self.label,
             stages=tuple(stages),
@@ -320,13 +281,12 @@ class Policy:
             offset=0,
             length=len(text),
             hint="Work on another VPS, or ask the operator.",
-            nearest=(),
             who_can_change_it=_by(self.closed_by),
             policy=self.label,
         )
 
 
-def _who(stage: Stage, fault: Misfit) -> str:
+def _who(stage: Stage, fault: Mismatch) -> str:
     if fault.code in _WHO_CAN_CHANGE:
         return _WHO_CAN_CHANGE[fault.code]
     match barred(stage.words[0].text):
@@ -342,11 +302,11 @@ def _by(place: str) -> str:
     return f"The operator, with {place} in the configuration file."
 
 
-def _near_miss(rule: Rule, misfit: Misfit) -> Misfit:
+def _near_miss(rule: Rule, mismatch: Mismatch) -> Mismatch:
     """What an own rule would have let through, where a command comes close to it."""
     form = " ".join(rule.data.argv)
     return replace(
-        misfit,
-        message=f"A rule allows {form}, and this is not of that form: {misfit.message}",
-        hint=misfit.hint or f"Write it as {form}.",
+        mismatch,
+        message=f"A rule allows {form}, and this is not of that form: {mismatch.message}",
+        hint=mismatch.hint or f"Write it as {form}.",
     )

@@ -1,4 +1,4 @@
-"""The configuration read as a careful operator would: what is wider than it looks, or of no use."""
+"""Finds what is wider than it looks, or of no use, in the operator's configuration."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from hostup_mcp.policy.grammar import parse
 from hostup_mcp.policy.judge import Policy
 from hostup_mcp.policy.models import Subcommands
 from hostup_mcp.policy.policies import Policies
 from hostup_mcp.policy.preset import Preset, preset_data
+from hostup_mcp.policy.programs.shapes import REST
 from hostup_mcp.policy.rules import Rule
-from hostup_mcp.policy.shapes import REST
-from hostup_mcp.policy.tree import CommandLine
-from hostup_mcp.policy.values import NAME_TYPES, PATH_TYPES, ValueTypes, parts_of
+from hostup_mcp.policy.shell.grammar import parse
+from hostup_mcp.policy.shell.tree import CommandLine
+from hostup_mcp.policy.values.types import NAME_TYPES, PATH_TYPES, ValueTypes, parts_of
 
 _PRIVATE_PATHS: Final = (
     "/etc/shadow",

@@ -1,4 +1,4 @@
-"""The form of a preset's data: what each program may be given. Made from the TOML files."""
+"""The schema of a preset's data: what each program may be given. Made from the TOML files."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer
 
-from hostup_mcp.policy.definitions import Definition
 from hostup_mcp.policy.toml_fields import Model, Typed, Words, split_keys
 from hostup_mcp.policy.traits import Growth, Lookups, Needs, Script
+from hostup_mcp.policy.values.definitions import Definition
 
 Effect = Literal[
     "state", "exec", "write", "read", "hang", "secret", "net", "load", "elsewhere", "links",
@@ -300,8 +300,6 @@ class PresetData(Model):
         refuse: programs that are refused for a reason of their own, by code.
         vital: values with which a program ends the machine or the way into it, by its name, or by
             its name and its first word.
-        equivalents: for a program that is not allowed, what to write instead; `{}` stands for its
-            operands, `{1}` for the first.
         command: what each program may be given.
     """
 
@@ -312,7 +310,6 @@ class PresetData(Model):
     effects: dict[Effect, str]
     refuse: dict[str, RefusedNames]
     vital: dict[str, Words]
-    equivalents: dict[str, tuple[str, ...]]
     command: dict[str, Command]
 
 

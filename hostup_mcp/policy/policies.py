@@ -8,12 +8,12 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from hostup_mcp.policy.definitions import Definition
 from hostup_mcp.policy.judge import Policy
-from hostup_mcp.policy.path_patterns import PathPattern
 from hostup_mcp.policy.preset import Network, Preset, PresetName
 from hostup_mcp.policy.rules import PolicyError, RuleData, RuleSet, check_rules, check_types
 from hostup_mcp.policy.toml_fields import Model
+from hostup_mcp.policy.values.definitions import Definition
+from hostup_mcp.policy.values.path_patterns import PathPattern
 
 _READABLE = re.compile(r"/[A-Za-z0-9_./:@%+,=*?-]{1,255}")
 _NAME_PATTERN: Final = r"^[ -~]{1,255}$"

@@ -10,13 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final, Literal, cast
 
-from hostup_mcp.policy.awk import check_awk
-from hostup_mcp.policy.emit import SEARCHED
-from hostup_mcp.policy.find import check_find
-from hostup_mcp.policy.growth import check_growth, check_patterns
-from hostup_mcp.policy.ip import check_ip
-from hostup_mcp.policy.lookups import check_lookups
-from hostup_mcp.policy.misfit import Misfit, shown
+from hostup_mcp.policy.mismatch import Mismatch, shown
 from hostup_mcp.policy.models import (
     Awk,
     Command,
@@ -34,16 +28,22 @@ from hostup_mcp.policy.models import (
     Subcommand,
     Subcommands,
 )
-from hostup_mcp.policy.options import check_options
-from hostup_mcp.policy.path_blocks import PathBlock, Places
-from hostup_mcp.policy.path_patterns import PathPattern, patterns_of
-from hostup_mcp.policy.paths import PathRules
-from hostup_mcp.policy.ps import check_ps
-from hostup_mcp.policy.script_words import check_script_words
-from hostup_mcp.policy.sed import check_sed
-from hostup_mcp.policy.shapes import Shape, check_shapes
-from hostup_mcp.policy.tree import Stage, Word
-from hostup_mcp.policy.values import ValueTypes
+from hostup_mcp.policy.programs.awk import check_awk
+from hostup_mcp.policy.programs.find import check_find
+from hostup_mcp.policy.programs.getopt import check_options
+from hostup_mcp.policy.programs.growth import check_growth, check_patterns
+from hostup_mcp.policy.programs.ip import check_ip
+from hostup_mcp.policy.programs.lookups import check_lookups
+from hostup_mcp.policy.programs.ps import check_ps
+from hostup_mcp.policy.programs.script_words import check_script_words
+from hostup_mcp.policy.programs.sed import check_sed
+from hostup_mcp.policy.programs.shapes import Shape, check_shapes
+from hostup_mcp.policy.shell.emit import SEARCHED
+from hostup_mcp.policy.shell.tree import Stage, Word
+from hostup_mcp.policy.values.path_blocks import PathBlock, Places
+from hostup_mcp.policy.values.path_patterns import PathPattern, patterns_of
+from hostup_mcp.policy.values.paths import PathRules
+from hostup_mcp.policy.values.types import ValueTypes
 
 PresetName = Literal["none", "diagnostics-strict", "diagnostics", "unrestricted"]
 Network = Literal["none", "lookups"]
@@ -143,7 +143,7 @@ class Preset:
             case _:
                 self.commands: dict[str, Command] = {}
 
-    def check(self, words: Sequence[Word]) -> Misfit | None:
+    def check(self, words: Sequence[Word]) -> Mismatch | None:
         """Whether an argv is one that the preset lets through."""
         name = program_name(words[0].text)
         command = self.commands.get(name)
@@ -160,7 +160,7 @@ class Preset:
             replace(fault, index=fault.index + 1), words, (refused, command.refused)
         )
 
-    def check_line(self, stages: Sequence[Stage]) -> tuple[Stage, Misfit] | None:
+    def check_line(self, stages: Sequence[Stage]) -> tuple[Stage, Mismatch] | None:
         """What keeps stages that are accepted one by one from running together, and which."""
         if not self.commands:
             return None
@@ -178,7 +178,7 @@ class Preset:
 
     def _check_arguments(
         self, command: Command, words: Sequence[Word]
-    ) -> tuple[Misfit | None, Refused]:
+    ) -> tuple[Mismatch | None, Refused]:
         types = self.types
         refused: Refused = {}
         match command:
@@ -202,27 +202,29 @@ class Preset:
                 fault = check_sed(command, words, types)
         return fault, refused
 
-    def _unknown(self, name: str) -> Misfit:
+    def _unknown(self, name: str) -> Mismatch:
         found = self.refused_names(name.rpartition("/")[2])
         if not self.commands:
-            return Misfit(
+            return Mismatch(
                 "program_unknown",
                 f"{shown(name)} is not among the allowed programs: the preset is {self.name}, so "
                 "only the operator's rules allow any.",
             )
         if name in self.data.command:
             effects = self.data.command[name].effects
-            return Misfit(
+            return Mismatch(
                 "not_read_only",
                 f"{name} is left out of the preset {self.name}: it {effects}.",
                 hint="The preset diagnostics has it.",
             )
         if found:
             code, names = found
-            return Misfit(code, f"{name} {names.why}.", hint=names.hint)
-        return Misfit("program_unknown", f"{shown(name)} is not among the allowed programs.")
+            return Mismatch(code, f"{name} {names.why}.", hint=names.hint)
+        return Mismatch("program_unknown", f"{shown(name)} is not among the allowed programs.")
 
-    def _explain(self, fault: Misfit, words: Sequence[Word], refused: Sequence[Refused]) -> Misfit:
+    def _explain(
+        self, fault: Mismatch, words: Sequence[Word], refused: Sequence[Refused]
+    ) -> Mismatch:
         """Say what a refused word would do, where that is known."""
         named = fault.option or (words[fault.index].text if fault.index > 0 else "")
         for table in refused:
@@ -255,23 +257,23 @@ def _without_acting(command: Command) -> Command:
     )
 
 
-def _check_plain(command: PlainWords, words: Sequence[Word]) -> Misfit | None:
+def _check_plain(command: PlainWords, words: Sequence[Word]) -> Mismatch | None:
     for index, word in enumerate(words):
         if word.is_glob:
-            return Misfit(
+            return Mismatch(
                 "glob_refused",
                 f"The pattern {shown(word.text)} stands where no path is expected.",
                 index,
                 "Quote it, or list the files with ls.",
             )
     if len(words) > command.max:
-        return Misfit("usage_refused", f"At most {command.max} operands may stand.", command.max)
+        return Mismatch("usage_refused", f"At most {command.max} operands may stand.", command.max)
     return None
 
 
 def _check_subcommands(
     command: Subcommands, words: Sequence[Word], types: ValueTypes
-) -> tuple[Misfit | None, Refused]:
+) -> tuple[Mismatch | None, Refused]:
     shared = OptionSet(flags=command.flags, options=command.options)
     start = _first_operand(shared, words)
     if start is None:
@@ -279,7 +281,7 @@ def _check_subcommands(
             return check_options(shared, words, types), {}
         if fault := check_options(shared, words, types):
             return fault, {}
-        return Misfit("usage_refused", "A subcommand is missing.", -1), {}
+        return Mismatch("usage_refused", "A subcommand is missing.", -1), {}
     if fault := check_options(shared, words[:start], types):
         return fault, {}
     first = words[start].text
@@ -289,7 +291,7 @@ def _check_subcommands(
     if found is None:
         names = ", ".join(command.subcommand)
         message = f"The subcommand {shown(first)} is not among those allowed: {names}."
-        return Misfit("subcommand_refused", message, start), {}
+        return Mismatch("subcommand_refused", message, start), {}
     length = len(name.split())
     spec = _with_shared(found, command)
     fault = check_options(spec, words[start + length :], types)

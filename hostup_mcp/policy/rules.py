@@ -9,16 +9,16 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from hostup_mcp.policy.definitions import Definition
-from hostup_mcp.policy.emit import SEARCHED
-from hostup_mcp.policy.grammar import RESERVED_WORDS, parse
-from hostup_mcp.policy.misfit import Misfit
+from hostup_mcp.policy.mismatch import Mismatch
 from hostup_mcp.policy.models import NEVER_BY_RULE
 from hostup_mcp.policy.preset import Preset, preset_data
-from hostup_mcp.policy.shapes import REST, Shape
+from hostup_mcp.policy.programs.shapes import REST, Shape
+from hostup_mcp.policy.shell.emit import SEARCHED
+from hostup_mcp.policy.shell.grammar import RESERVED_WORDS, parse
+from hostup_mcp.policy.shell.tree import Stage, SyntaxRefusal
 from hostup_mcp.policy.toml_fields import Model
-from hostup_mcp.policy.tree import Stage, SyntaxRefusal
-from hostup_mcp.policy.values import DefinitionError, ValueTypes
+from hostup_mcp.policy.values.definitions import Definition
+from hostup_mcp.policy.values.types import DefinitionError, ValueTypes
 
 Verdict = Literal["allow", "ask", "deny"]
 
@@ -86,7 +86,7 @@ class Rule:
 
     def matches(self, stage: Stage, types: ValueTypes) -> bool:
         """Whether a stage is of this rule's shape."""
-        return self.names(stage.words[0].text) and self.misfit(stage, types) is None
+        return self.names(stage.words[0].text) and self.mismatch(stage, types) is None
 
     def names(self, word: str) -> bool:
         """Whether a word names this rule's program.
@@ -100,7 +100,7 @@ class Rule:
             "/" not in self.program and word in {f"{folder}/{self.program}" for folder in SEARCHED}
         )
 
-    def misfit(self, stage: Stage, types: ValueTypes) -> Misfit | None:
+    def mismatch(self, stage: Stage, types: ValueTypes) -> Mismatch | None:
         """What keeps a stage from this rule's shape; the index counts from the program."""
         fault = self.shape.check(stage.words[1:], types)
         return fault and fault.at(fault.index + 1 if fault.index >= 0 else -1)
@@ -126,14 +126,14 @@ class RuleSet:
         matching = [rule for rule in named if rule.matches(stage, self.types)]
         return max(matching, key=lambda rule: _STRICTNESS[rule.data.verdict], default=None)
 
-    def near(self, stage: Stage) -> tuple[Rule, Misfit] | None:
+    def near(self, stage: Stage) -> tuple[Rule, Mismatch] | None:
         """The rule that would allow a stage but for one word, and that word; the closest."""
         found = [
             (rule, fault)
             for rule in self.named(stage.words[0].text)
             if rule.data.verdict == "allow"
             and rule.names(stage.words[0].text)
-            and (fault := rule.misfit(stage, self.types))
+            and (fault := rule.mismatch(stage, self.types))
         ]
         return max(found, key=lambda pair: _reach(pair[1], stage), default=None)
 
@@ -142,8 +142,8 @@ def _base(word: str) -> str:
     return word.rpartition("/")[2]
 
 
-def _reach(fault: Misfit, stage: Stage) -> int:
-    """How many words of a stage a rule takes before its misfit."""
+def _reach(fault: Mismatch, stage: Stage) -> int:
+    """How many words of a stage a rule takes before its mismatch."""
     return fault.index if fault.index >= 0 else len(stage.words)
 
 
@@ -328,7 +328,7 @@ def _check_examples(rule: Rule, rules: RuleSet) -> None:
         elif len(line.stages) != 1:
             why = "it has more than one stage."
         elif not rule.matches(line.stages[0], rules.types):
-            fault = rule.misfit(line.stages[0], rules.types)
+            fault = rule.mismatch(line.stages[0], rules.types)
             why = f"the rule does not match it: {fault.message}" if fault else (
                 f"its program is {line.stages[0].argv[0]}, not {rule.program}."
             )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What an entry says of a program beside its arguments: a script, lookups, growth, needs."""
+"""Further traits of a program in the data: whether it is a script, its lookups, growth, needs."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""A HostUp-shaped API on loopback, for trying things out and for tests. Not HostUp's."""
+"""A stand-in for HostUp's API on loopback, for trials and tests. It is not made by HostUp."""

@@ -1,7 +1,7 @@
 """The sandbox's HTTP side: the documented endpoints, their errors, scopes, paging and rate limit.
 
-What HostUp does not document is chosen here and said so: an unknown or consumed pid is a 404
-`not_found`, and a VPS that takes no commands answers a start with 409 `vps_not_ready`.
+HostUp leaves two replies undocumented. Here, a pid that is unknown, or whose result was read, gets
+404 `not_found`; a start on a VPS that takes no commands gets 409 `vps_not_ready`.
 """
 
 from __future__ import annotations
@@ -52,13 +52,15 @@ _PROBLEMS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class SandboxVps:
-    """One VPS: what the list shows, and the guest behind it."""
+    """One VPS: its entry in the list, and the guest that runs its commands."""
 
     vps: Vps
     guest: Guest
 
 
-class _Refused(Exception):
+class _Problem(Exception):
+    """A refused request; `pointer` names the member of the request that is wrong."""
+
     def __init__(
         self,
         code: str,
@@ -73,17 +75,22 @@ class _Refused(Exception):
 
 
 class SandboxApi:
-    """The ASGI application, in `app`; `last_request_at` is on the monotonic clock, in seconds."""
+    """The API.
+
+    Attributes:
+        app: the ASGI application.
+        last_request_at: seconds on the monotonic clock; at first, when this was made.
+    """
 
     def __init__(
         self, fleet: Sequence[SandboxVps], keys: dict[str, frozenset[str]], rate_limit: int
     ) -> None:
-        """An API over some guests.
+        """An API for these VPSs.
 
         Args:
             fleet: the VPSs, in the order of the list.
-            keys: scopes by API key.
-            rate_limit: requests a minute for each key.
+            keys: the scopes of each API key.
+            rate_limit: requests per minute for each key.
         """
         self._fleet = {item.vps.id: item for item in fleet}
         self._keys = keys
@@ -101,7 +108,7 @@ class SandboxApi:
             routes=routes,
             lifespan=self._lifespan,
             exception_handlers={
-                _Refused: _on_problem,
+                _Problem: _on_problem,
                 HTTPException: _on_http_exception,
                 Exception: _on_unexpected,
             },
@@ -132,12 +139,12 @@ class SandboxApi:
         return JSONResponse(await (self._exec(request) if starting else self._read(request)))
 
     def _admit(self, request: Request, scope: str) -> None:
-        """Key, rate limit, scope: in this order."""
+        """Check the key, then the rate limit, then the scope."""
         self.last_request_at = time.monotonic()
         kind, _, key = request.headers.get("authorization", "").partition(" ")
         scopes = self._keys.get(key.strip()) if kind.lower() == "bearer" else None
         if scopes is None:
-            raise _Refused("unauthorized", "Authentication is required.")
+            raise _Problem("unauthorized", "Authentication is required.")
         now = time.time()
         began, used = self._windows.get(key, (now, 0))
         if now - began >= _WINDOW_SECONDS:
@@ -145,7 +152,7 @@ class SandboxApi:
         self._windows[key] = (began, used + 1)
         if used >= self._rate_limit:
             reset = began + _WINDOW_SECONDS
-            raise _Refused(
+            raise _Problem(
                 "rate_limit_exceeded",
                 "Too many requests. Retry after the limit resets.",
                 headers={
@@ -156,12 +163,12 @@ class SandboxApi:
                 },
             )
         if scope not in scopes:
-            raise _Refused("forbidden", f"The API key lacks the scope {scope}.")
+            raise _Problem("forbidden", f"The API key lacks the scope {scope}.")
 
     def _vps(self, request: Request) -> SandboxVps:
         found = self._fleet.get(request.path_params["id"])
         if found is None:
-            raise _Refused("not_found", "The requested resource could not be found.")
+            raise _Problem("not_found", "The requested resource could not be found.")
         return found
 
     async def _list(self, request: Request) -> JsonValue:
@@ -170,7 +177,7 @@ class SandboxApi:
         start = _decode_cursor(query["cursor"]) if query.get("cursor") else 0
         for value in query.getlist("include"):
             if value != "pendingMaintenance":
-                raise _Refused("invalid_request", "An include is not known.", "/include")
+                raise _Problem("invalid_request", "An include is not known.", "/include")
         found = [
             item.vps
             for item in self._fleet.values()
@@ -209,27 +216,27 @@ class SandboxApi:
         try:
             result = await guest.read(pid)
         except UnknownPid as error:
-            raise _Refused("not_found", str(error)) from None
+            raise _Problem("not_found", str(error)) from None
         return {"exited": False} if result is None else _result(pid, result)
 
     async def _exec(self, request: Request) -> JsonValue:
         item = self._vps(request)
         command = await _command(request)
         if not (await item.guest.availability()).available:
-            raise _Refused("vps_not_ready", "The VPS takes no commands now.")
+            raise _Problem("vps_not_ready", "The VPS takes no commands now.")
         try:
             pid = await item.guest.start(command)
         except GuestError as error:
-            raise _Refused("internal_error", str(error)) from None
+            raise _Problem("internal_error", str(error)) from None
         started = StartedCommand(pid=pid).model_dump(by_alias=True)
         return {**started, "pollUrl": f"{_BASE}/{item.vps.id}/agent/exec?pid={pid}"}
 
 
 def _only(names: Sequence[str], request: Request) -> None:
-    """Refuse other query parameters: what HostUp does with them is unknown, so none is sent."""
+    """Refuse other query parameters: how HostUp treats them is unknown, so we send none."""
     for name in request.query_params:
         if name not in names:
-            raise _Refused("invalid_request", "A query parameter is not known.", f"/{name}")
+            raise _Problem("invalid_request", "A query parameter is not known.", f"/{name}")
 
 
 def _item(vps: Vps, include: Sequence[str]) -> dict[str, JsonValue]:
@@ -261,15 +268,15 @@ async def _command(request: Request) -> str:
     async for chunk in request.stream():
         body += chunk
         if len(body) > _BODY_MAX_BYTES:
-            raise _Refused("invalid_request", "The request body is too large.")
+            raise _Problem("invalid_request", "The request body is too large.")
     try:
         document = _OBJECT.validate_json(bytes(body))
     except ValidationError:
-        raise _Refused("invalid_request", "The request body is not a JSON object.") from None
+        raise _Problem("invalid_request", "The request body is not a JSON object.") from None
     command = document.get("command")
     if not isinstance(command, str) or not 1 <= len(command) <= COMMAND_MAX_CHARACTERS:
         detail = f"`command` must be a string of 1 to {COMMAND_MAX_CHARACTERS} characters."
-        raise _Refused("invalid_request", detail, "/command")
+        raise _Problem("invalid_request", detail, "/command")
     return command
 
 
@@ -280,7 +287,7 @@ def _integer(text: str, pointer: str, least: int, most: int) -> int:
     number = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else -1
     if not least <= number <= most:
         detail = f"`{pointer[1:]}` must be an integer from {least} to {most}."
-        raise _Refused("invalid_request", detail, pointer)
+        raise _Problem("invalid_request", detail, pointer)
     return number
 
 
@@ -294,12 +301,12 @@ def _decode_cursor(cursor: str) -> int:
     except ValueError:
         text = ""
     if not text.startswith("from:"):
-        raise _Refused("invalid_request", "`cursor` is not one of ours.", "/cursor")
+        raise _Problem("invalid_request", "`cursor` is not one that this API gave.", "/cursor")
     return _integer(text.removeprefix("from:"), "/cursor", 0, 10**9)
 
 
 async def _on_problem(request: Request, error: Exception) -> Response:
-    if not isinstance(error, _Refused):
+    if not isinstance(error, _Problem):
         raise error
     status, title = _PROBLEMS[error.code]
     document: dict[str, JsonValue] = {
@@ -324,15 +331,15 @@ async def _on_problem(request: Request, error: Exception) -> Response:
 async def _on_http_exception(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     if status == 405:
-        problem = _Refused("method_not_allowed", "The method is not allowed here.")
+        problem = _Problem("method_not_allowed", "The method is not allowed here.")
         problem.headers = dict(getattr(error, "headers", None) or {})
     else:
-        problem = _Refused("not_found", "The requested resource could not be found.")
+        problem = _Problem("not_found", "The requested resource could not be found.")
     return await _on_problem(request, problem)
 
 
 async def _on_unexpected(request: Request, _error: Exception) -> Response:
-    return await _on_problem(request, _Refused("internal_error", "An unexpected error occurred."))
+    return await _on_problem(request, _Problem("internal_error", "An unexpected error occurred."))
 
 
 def _iso(seconds: float) -> str:

@@ -1,7 +1,7 @@
-"""What stands behind a sandbox VPS: a guest that starts commands and hands results out once.
+"""The guests behind the sandbox's VPSs: they start commands, and give each result once.
 
-The rules are those of the QEMU guest agent: no output before the end, a result read once is gone,
-an end means that both pipes are closed, and each stream is kept up to 16 MiB.
+They follow the QEMU guest agent. Output comes only when the command has ended. Reading a result
+removes it. A command has ended when both its pipes are closed. 16 MiB of each stream are kept.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ _CHUNK_BYTES: Final = 65536
 
 
 class GuestError(Exception):
-    """The guest refuses or does not answer; the text is an agent's own kind of text."""
+    """The guest refuses or does not answer; the text reads like an agent's."""
 
 
 class UnknownPid(GuestError):
-    """No such pid: never started, or its result was read already."""
+    """No command has this pid, or its result was already read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Availability:
-    """Whether commands can be run: the flag, why not, and whether the machine is on."""
+    """Whether commands can run, why not (None if they can), and whether the machine is on."""
 
     available: bool
     reason: str | None = None
@@ -38,7 +38,7 @@ class Availability:
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How a command ended: exit code or signal, and the captured bytes of each stream."""
+    """How a command ended: an exit code or a signal, and the bytes kept of each stream."""
 
     exit_code: int | None
     signal: int | None
@@ -52,28 +52,28 @@ class Guest(Protocol):
     """A machine with a guest agent."""
 
     async def open(self) -> None:
-        """Make it ready."""
+        """Prepare it for commands."""
         ...
 
     async def close(self) -> None:
-        """End it and what runs in it."""
+        """Stop it, and the commands that run in it."""
         ...
 
     async def availability(self) -> Availability:
-        """Whether commands can be run now."""
+        """Whether commands can run now."""
         ...
 
     async def start(self, command: str) -> int:
-        """Start a shell command; the pid. Raises `GuestError`."""
+        """Start a shell command and return its pid. Raises `GuestError`."""
         ...
 
     async def read(self, pid: int) -> Exit | None:
-        """The result, once; None while it runs. Raises `UnknownPid`."""
+        """Take the result; None while the command runs. Raises `UnknownPid`."""
         ...
 
 
 class AbsentGuest:
-    """A machine that takes no commands, and says why."""
+    """A machine that takes no commands."""
 
     def __init__(self, reason: str, *, vm_running: bool) -> None:
         self._state = Availability(available=False, reason=reason, vm_running=vm_running)
@@ -89,11 +89,11 @@ class AbsentGuest:
         return self._state
 
     async def start(self, command: str) -> int:
-        """Always refused."""
+        """Always raises `GuestError`."""
         raise GuestError(f"{self._state.reason}: {len(command)} characters not run")
 
     async def read(self, pid: int) -> Exit | None:
-        """Nothing was ever started."""
+        """Always raises `UnknownPid`."""
         raise UnknownPid(f"PID {pid} does not exist")
 
 
@@ -106,7 +106,7 @@ class _Child:
 class LocalGuest:
     """Runs commands on this machine, as the current user, in a temporary folder.
 
-    It keeps no one out of anything: it is for commands that a policy has let through.
+    It does not isolate them: it is for commands that a policy has allowed.
     """
 
     def __init__(self) -> None:
@@ -115,7 +115,7 @@ class LocalGuest:
 
     @property
     def folder(self) -> Path | None:
-        """Where commands start, while it is open."""
+        """The working folder of commands; None unless the guest is open."""
         return Path(self._folder.name) if self._folder else None
 
     async def open(self) -> None:
@@ -123,7 +123,7 @@ class LocalGuest:
         self._folder = tempfile.TemporaryDirectory(prefix="hostup-sandbox-")
 
     async def close(self) -> None:
-        """Kill what still runs, and remove the folder."""
+        """Kill the commands that still run, and remove the folder."""
         for child in self._children.values():
             if not child.result.done():
                 os.killpg(child.process.pid, signal.SIGKILL)
@@ -139,7 +139,7 @@ class LocalGuest:
         return Availability(available=True)
 
     async def start(self, command: str) -> int:
-        """Start `/bin/sh -c COMMAND` without input, with only a PATH in its environment."""
+        """Start `/bin/sh -c COMMAND` with empty stdin, and PATH as its whole environment."""
         try:
             process = await asyncio.create_subprocess_exec(
                 "/bin/sh",
@@ -158,7 +158,7 @@ class LocalGuest:
         return process.pid
 
     async def read(self, pid: int) -> Exit | None:
-        """The result, once; None while it runs."""
+        """Take the result; None while the command runs."""
         child = self._children.get(pid)
         if child is None:
             raise UnknownPid(f"PID {pid} does not exist")
@@ -182,7 +182,7 @@ async def _collect(process: asyncio.subprocess.Process) -> Exit:
 
 
 async def _capture(stream: asyncio.StreamReader | None) -> bytes:
-    """All of a stream, but no more than one byte over the cap is kept."""
+    """Read a stream to its end; keep at most one byte more than the cap."""
     kept = bytearray()
     while stream is not None and (chunk := await stream.read(_CHUNK_BYTES)):
         kept += chunk[: CAPTURE_MAX_BYTES + 1 - len(kept)]

@@ -1,6 +1,6 @@
-"""A guest that is a real QEMU guest agent, reached over its unix socket.
+"""A guest that is a real QEMU guest agent (qemu-ga), reached over its Unix socket.
 
-Protocol: https://www.qemu.org/docs/master/interop/qemu-ga-ref.html, one JSON object a line:
+Protocol: https://www.qemu.org/docs/master/interop/qemu-ga-ref.html, one JSON object per line:
 `guest-sync-delimited`, `guest-ping`, `guest-exec`, `guest-exec-status`.
 """
 
@@ -34,10 +34,10 @@ def find_qemu_ga() -> str | None:
 
 
 class QgaGuest:
-    """Starts a qemu-ga of its own, which runs commands as the current user."""
+    """Starts its own qemu-ga, which runs commands as the current user."""
 
     def __init__(self, program: str) -> None:
-        """A guest that is not running yet.
+        """Prepare a guest; `open` starts it.
 
         Args:
             program: the path of qemu-ga.
@@ -47,20 +47,20 @@ class QgaGuest:
         self._agent: asyncio.subprocess.Process | None = None
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
     @property
     def socket(self) -> Path:
-        """The agent's unix socket, while it is open."""
+        """The agent's Unix socket. Raises `GuestError` unless the guest is open."""
         if self._folder is None:
             raise GuestError("the guest agent is not running")
         return Path(self._folder.name) / "agent.sock"
 
     async def open(self) -> None:
-        """Start the agent and wait until it answers.
+        """Start the agent, and wait until it answers.
 
         Raises:
-            GuestError: it does not come up.
+            GuestError: it does not answer in 10 s.
         """
         self._folder = tempfile.TemporaryDirectory(prefix="hostup-qga-")
         folder = self._folder.name
@@ -94,7 +94,7 @@ class QgaGuest:
             self._folder = None
 
     async def availability(self) -> Availability:
-        """Whether the agent answers a ping; like a ping, it does not prove that exec is allowed."""
+        """Whether the agent answers a ping. That does not prove that it allows exec."""
         try:
             await self._ask("guest-ping")
         except GuestError:
@@ -110,11 +110,11 @@ class QgaGuest:
         return cast("int", reply["pid"])
 
     async def read(self, pid: int) -> Exit | None:
-        """The result, once; None while it runs."""
+        """Take the result; None while the command runs."""
         try:
             reply = await self._ask("guest-exec-status", {"pid": pid})
         except GuestError as error:
-            # Texts differ between versions and causes; all mean that there is nothing to read.
+            # The text differs by version and cause; each means that there is no result to read.
             raise UnknownPid(str(error)) from None
         if not reply["exited"]:
             return None
@@ -126,21 +126,21 @@ class QgaGuest:
             signal=cast("int | None", reply.get("signal")),
             stdout=out,
             stderr=err,
-            # Older agents show this flag with the wrong value; a full buffer is the safe sign.
+            # Older agents give these flags the wrong value, so a full buffer counts as cut off too.
             stdout_truncated=bool(reply.get("out-truncated")) or len(out) >= CAPTURE_MAX_BYTES,
             stderr_truncated=bool(reply.get("err-truncated")) or len(err) >= CAPTURE_MAX_BYTES,
         )
 
     async def _ask(self, command: str, arguments: _Reply | None = None) -> _Reply:
-        """One command and its reply. The agent serves one client, and one command at a time."""
-        async with self._turn:
+        """Send a command and read its reply; one at a time, as the agent needs it."""
+        async with self._lock:
             try:
                 async with asyncio.timeout(_REPLY_SECONDS):
                     await self._connect()
                     request: _Reply = {"execute": command}
                     if arguments:
                         request["arguments"] = arguments
-                    return await self._exchange(json.dumps(request).encode())
+                    return await self._send(json.dumps(request).encode())
             except (OSError, TimeoutError, EOFError, ValueError) as error:
                 self._hang_up()
                 raise GuestError(f"Agent error: {error}") from None
@@ -153,13 +153,13 @@ class QgaGuest:
         )
         token = secrets.randbelow(2**31)
         sync = {"execute": "guest-sync-delimited", "arguments": {"id": token}}
-        # 0xFF makes the agent drop what an earlier client left unfinished; its reply starts so too.
+        # 0xFF makes the agent drop an earlier client's unfinished request; its reply begins so too.
         self._writer.write(b"\xff" + json.dumps(sync).encode() + b"\n")
         await self._reader.readuntil(b"\xff")
         if json.loads(await self._reader.readline()) != {"return": token}:
             raise ValueError("the agent is out of step")
 
-    async def _exchange(self, request: bytes) -> _Reply:
+    async def _send(self, request: bytes) -> _Reply:
         if self._reader is None or self._writer is None:
             raise EOFError("no connection")
         self._writer.write(request + b"\n")

@@ -1,1 +1,1 @@
-"""Serving MCP: stdio, Streamable HTTP and HTTP+SSE, and what guards the two on HTTP."""
+"""MCP over stdio, Streamable HTTP and HTTP+SSE, with the checks and limits of the two on HTTP."""

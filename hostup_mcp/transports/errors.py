@@ -1,10 +1,10 @@
-"""Why serving cannot begin, or cannot go on."""
+"""The error of a server that cannot start, or cannot go on."""
 
 from __future__ import annotations
 
 
 class ServeError(Exception):
-    """`code`, one sentence on what is wrong, one on what to do."""
+    """A `code`; a `message`, which says what is wrong; an `advice`, which says what to do."""
 
     def __init__(self, code: str, message: str, advice: str) -> None:
         super().__init__(f"{message} {advice}")
@@ -14,7 +14,7 @@ class ServeError(Exception):
 
 
 class StdoutFailed(ServeError):
-    """stdout takes nothing more, for a reason other than a client that has gone."""
+    """stdout cannot be written, and not because the client has left."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(

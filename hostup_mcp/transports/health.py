@@ -1,4 +1,4 @@
-"""Whether the process is alive, and whether it is ready: for supervisors, without a token."""
+"""The health routes: whether the process is alive, and whether it is ready. They need no token."""
 
 from __future__ import annotations
 
@@ -6,45 +6,46 @@ import time
 from typing import Final
 
 import anyio
-import anyio.to_thread
 from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from hostup_mcp.execution.database import JournalError
-from hostup_mcp.execution.journal import Journal
-from hostup_mcp.transports.contact import ContactPacer
+from hostup_mcp.execution.journal.protocol import Journal
+from hostup_mcp.transports.asgi_scope import sent_path
+from hostup_mcp.transports.http_errors import method_not_allowed
+from hostup_mcp.transports.last_reply import ReplyTimePacer
 
 _FRESH_SECONDS: Final = 2.0
 
 
 class Health:
-    """Answers the two health routes. Says no secret, no path and no address."""
+    """Answers the health routes. An answer has no secret, path or address in it."""
 
-    def __init__(self, journal: Journal, contact: ContactPacer, *, has_key: bool) -> None:
-        """Health of a server.
+    def __init__(self, journal: Journal, pacer: ReplyTimePacer, *, has_key: bool) -> None:
+        """The health of a server.
 
         Args:
-            journal: must take what is written.
-            contact: knows when HostUp answered last.
-            has_key: whether the configuration has an API key.
+            journal: must be writable.
+            pacer: knows when HostUp last replied.
+            has_key: whether the settings have an API key.
         """
         self._journal = journal
-        self._contact = contact
+        self._pacer = pacer
         self._has_key = has_key
-        self._asking = anyio.Lock()
-        self._asked_at = float("-inf")
+        self._lock = anyio.Lock()
+        self._checked_at = float("-inf")
         self._writable = False
 
     def alive(self) -> Response:
-        """The process answers."""
+        """200: the process answers."""
         return _answer({"status": "alive"}, 200)
 
     async def ready(self) -> Response:
-        """200 if commands can be run as far as this machine goes, else 503.
+        """200 if nothing on this machine keeps commands from running, else 503.
 
-        Whether HostUp can be reached is told and does not decide: a restart would not mend it.
+        It tells when HostUp last replied, but does not depend on it: a restart would not help.
         """
         writable = await self._journal_is_writable()
-        last = self._contact.last_reply_at
+        last = self._pacer.last_reply_at
         facts: dict[str, object] = {
             "status": "ready" if writable and self._has_key else "not ready",
             "configuration": "good" if self._has_key else "no API key",
@@ -56,20 +57,31 @@ class Health:
         return _answer(facts, 200 if writable and self._has_key else 503)
 
     async def _journal_is_writable(self) -> bool:
-        async with self._asking:
-            # Whoever asks needs no token, so asking often must not cost more.
-            if time.monotonic() - self._asked_at > _FRESH_SECONDS:
-                self._writable = await anyio.to_thread.run_sync(_takes_writes, self._journal)
-                self._asked_at = time.monotonic()
+        async with self._lock:
+            # Anyone may ask, without a token, so frequent requests must not write each time.
+            if time.monotonic() - self._checked_at > _FRESH_SECONDS:
+                self._writable = await self._journal.is_writable()
+                self._checked_at = time.monotonic()
         return self._writable
 
 
-def _takes_writes(journal: Journal) -> bool:
-    try:
-        with journal.database.writing("NORMAL"):
-            return True
-    except JournalError:
-        return False
+class HealthRoutes:
+    """ASGI middleware that answers `/healthz` and `/readyz`."""
+
+    def __init__(self, app: ASGIApp, health: Health) -> None:
+        self._app = app
+        self._health = health
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a health route, or pass the request on."""
+        path = sent_path(scope)
+        if path not in ("/healthz", "/readyz"):
+            await self._app(scope, receive, send)
+        elif scope["method"] not in ("GET", "HEAD"):
+            await method_not_allowed("GET, HEAD")(scope, receive, send)
+        else:
+            response = self._health.alive() if path == "/healthz" else await self._health.ready()
+            await response(scope, receive, send)
 
 
 def _answer(facts: dict[str, object], status: int) -> Response:

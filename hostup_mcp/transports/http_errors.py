@@ -1,4 +1,4 @@
-"""Refusals at the door, in the form that MCP clients read: a JSON-RPC error without an id."""
+"""HTTP error responses in the form that MCP clients read: a JSON-RPC error without an id."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ JSON: Final = "application/json"
 
 
 def error_body(status: int, code: str, message: str, advice: str) -> bytes:
-    """The body of a refusal.
+    """The body of an error response.
 
     Args:
-        status: its HTTP status.
-        code: stable name of the reason.
+        status: the HTTP status.
+        code: a stable name for the reason.
         message: what is wrong, in one sentence.
         advice: what to do, in one sentence.
     """
@@ -29,10 +29,21 @@ def error_body(status: int, code: str, message: str, advice: str) -> bytes:
 def error_response(
     status: int, code: str, message: str, advice: str, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """The whole response; see `error_body`."""
+    """An error response; see `error_body`."""
     return Response(
         error_body(status, code, message, advice),
         status_code=status,
         headers={"Cache-Control": "no-store", **(headers or {})},
         media_type=JSON,
+    )
+
+
+def method_not_allowed(methods: str) -> Response:
+    """The 405 for a path that takes only these methods, such as `GET, HEAD`."""
+    return error_response(
+        405,
+        "method_not_allowed",
+        "This path does not take this method.",
+        f"It takes {methods}.",
+        {"Allow": methods},
     )

@@ -1,12 +1,10 @@
-"""Where HTTP is served: a TCP address or a Unix socket, with or without TLS."""
+"""The socket that HTTP is served on: a TCP port, or a Unix socket."""
 
 from __future__ import annotations
 
 import errno
-import ipaddress
 import os
 import socket
-import ssl
 import stat
 import sys
 import time
@@ -15,10 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from hostup_mcp.hostup.origin import is_loopback
-from hostup_mcp.http_settings import HttpSettings
-from hostup_mcp.sections import require_file, shown_path
+from hostup_mcp.config.http import HttpSettings
 from hostup_mcp.transports.errors import ServeError
+from hostup_mcp.transports.remote_access import shown_host
 
 if sys.platform != "win32":
     import fcntl
@@ -29,93 +26,20 @@ _LOCK_SECONDS: Final = 5.0
 _LOCK_AGAIN_SECONDS: Final = 0.05
 
 
-def is_exposed(settings: HttpSettings) -> bool:
-    """Whether other machines can connect."""
-    return settings.uds is None and not is_loopback(settings.host)
-
-
-def shown_host(host: str) -> str:
-    """A host for a message: an address, or the setting that holds what may be a secret."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return host if host == "localhost" else "The address in http.host"
-    return host
-
-
 def _shown_address(host: str, port: int) -> str:
     shown = shown_host(host)
     return f"{host}:{port}" if shown == host else shown
 
 
-def require_consent(settings: HttpSettings) -> None:
-    """Refuse to be reachable from elsewhere by accident.
-
-    Raises:
-        ServeError: the address is not loopback, and what must then be set explicitly is not.
-    """
-    if not is_exposed(settings):
-        return
-    missing = [
-        name
-        for name, given in (
-            (
-                "a token (HOSTUP_MCP_HTTP_TOKEN or http.token_file)",
-                settings.token is not None or settings.token_file is not None,
-            ),
-            ("http.allowed_hosts", bool(settings.allowed_hosts)),
-            ("http.allowed_origins", settings.allowed_origins is not None),
-            ("--i-understand-remote-access", settings.i_understand_remote_access),
-        )
-        if not given
-    ]
-    if missing:
-        raise ServeError(
-            "remote_access_refused",
-            f"{shown_host(settings.host)} can be reached from other machines, and whoever holds a "
-            "token runs commands as root.",
-            f"Serve on 127.0.0.1 behind a proxy with TLS, or also give: {', '.join(missing)}.",
-        )
-
-
-def tls_context(settings: HttpSettings) -> ssl.SSLContext | None:
-    """TLS with the certificate of the settings; None if they have none.
-
-    Raises:
-        ServeError: certificate or key cannot be used.
-    """
-    cert, key = settings.tls_cert, settings.tls_key
-    if cert is None and key is None:
-        return None
-    if cert is None or key is None:
-        raise ServeError(
-            "tls_incomplete",
-            "TLS needs a certificate and its key.",
-            "Give --tls-cert and --tls-key together.",
-        )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        for path in (cert, key):
-            require_file(Path(path))
-        # A key with a password would otherwise be asked for on the terminal.
-        context.load_cert_chain(cert, key, password=lambda: "")
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or "unreadable"
-        raise ServeError(
-            "tls_unusable",
-            f"The certificate {shown_path(cert)} or its key {shown_path(key)} cannot be used "
-            f"({reason}).",
-            "Give PEM files that belong together, the key without a password.",
-        ) from None
-    return context
-
-
 @contextmanager
 def listening(settings: HttpSettings) -> Generator[tuple[socket.socket, str]]:
-    """A listening socket and its address as text: `HOST:PORT`, or the path of a Unix socket.
+    """Listen while the block runs.
+
+    Yields:
+        The socket, and its address: `HOST:PORT`, or the path of a Unix socket.
 
     Raises:
-        ServeError: it cannot be had.
+        ServeError: the address cannot be used.
     """
     if settings.uds is not None:
         with _unix(Path(settings.uds)) as listener:
@@ -128,10 +52,10 @@ def listening(settings: HttpSettings) -> Generator[tuple[socket.socket, str]]:
 
 def _tcp(host: str, port: int) -> socket.socket:
     try:
-        # `localhost` is an IPv4 and an IPv6 address; one of them is enough, and always the same.
+        # `localhost` stands for an IPv4 and an IPv6 address; always take the same one.
         wanted = "127.0.0.1" if host == "localhost" else host
         family, _, _, _, address = socket.getaddrinfo(wanted, port, type=socket.SOCK_STREAM)[0]
-        # Named as TCP's, asyncio switches Nagle's algorithm off: replies do not wait for an ACK.
+        # asyncio sets TCP_NODELAY only if the protocol is named; then replies wait for no ACK.
         listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     except UnicodeError:  # a part of it is empty or too long
         no_name = OSError(errno.EINVAL, "it is no host name")
@@ -154,7 +78,7 @@ def _unix(path: Path) -> Generator[socket.socket]:
         try:
             with _lock(path):
                 _remove_stale(path)
-                # From its first moment the file is its owner's alone.
+                # The file has mode 0600 from the moment it exists.
                 before = os.umask(0o177)
                 try:
                     listener.bind(str(path))
@@ -177,13 +101,13 @@ def _unix(path: Path) -> Generator[socket.socket]:
 
 @contextmanager
 def _lock(path: Path) -> Generator[None]:
-    """The right to look at a socket's file and to replace it, while the block runs.
+    """Lock a socket's path while the block runs, to look at the file there and replace it.
 
-    Between the two another server could begin to listen there, and its file would be removed.
-    The lock is on `PATH.lock`, which goes away with it.
+    Without the lock, another server could begin to listen between the look and the replacement, and
+    its file would be removed. The lock is on `PATH.lock`, which is removed at the end.
 
     Raises:
-        OSError: the lock cannot be had.
+        OSError: another server keeps the lock, or the system has no Unix sockets.
     """
     if sys.platform == "win32":
         raise OSError(errno.EAFNOSUPPORT, "this system has no Unix sockets")
@@ -196,13 +120,13 @@ def _lock(path: Path) -> Generator[None]:
     try:
         yield
     finally:
-        # First the name, then the lock: who waits finds that its file is no more the one in place.
+        # The name goes before the lock: a waiting server then sees that its own file has no name.
         lock.unlink(missing_ok=True)
         os.close(held)
 
 
 def _try_lock(lock: Path) -> int | None:
-    """The descriptor of the locked file; None if another has it."""
+    """The descriptor of the locked file; None if another server has the lock."""
     if sys.platform == "win32":
         return None
     held = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -220,10 +144,10 @@ def _try_lock(lock: Path) -> int | None:
 
 
 def _remove_stale(path: Path) -> None:
-    """Remove the socket file of a server that is no more.
+    """Remove the socket file of a server that has ended.
 
     Raises:
-        OSError: it belongs to a server that runs, or it is no socket.
+        OSError: a running server has it, or it is not a socket.
     """
     try:
         if not stat.S_ISSOCK(path.lstat().st_mode):
@@ -243,5 +167,5 @@ def _remove_stale(path: Path) -> None:
 def _no_address(where: str, error: OSError) -> ServeError:
     reason = error.strerror or str(error)
     return ServeError(
-        "address_unusable", f"{where} cannot be served on ({reason}).", "Choose another address."
+        "address_unusable", f"The server cannot listen on {where} ({reason}).", "Choose another."
     )

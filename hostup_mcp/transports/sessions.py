@@ -1,4 +1,4 @@
-"""How many sessions may be open, in all and of one principal."""
+"""Limits how many sessions may be open: in all, and for one principal."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from hostup_mcp.http_settings import HttpSettings
+from hostup_mcp.config.http import HttpSettings
 from hostup_mcp.transports.http_errors import error_response
 
 _RETRY_SECONDS: Final = 10
 
 
 class SessionsFull(Exception):
-    """There is no room for another session; the text says whose there are too many of."""
+    """Another session may not be opened; the text says why."""
 
     def response(self) -> Response:
-        """The refusal."""
+        """The HTTP response that says so."""
         return error_response(
             503,
             "too_many_sessions",
             str(self),
-            "Close some; its operator sets http.max_sessions.",
+            "Close some; the server's operator sets http.max_sessions.",
             {"Retry-After": str(_RETRY_SECONDS)},
         )
 
 
 @dataclass(frozen=True, slots=True)
 class SessionBounds:
-    """The bounds of one transport.
+    """How many sessions one transport may have open.
 
     Attributes:
-        in_all: how many sessions may be open.
-        of_one: how many of them may be one principal's.
+        in_all: the maximum for all principals together.
+        of_one: the maximum for one principal.
     """
 
     in_all: int
@@ -47,29 +47,28 @@ class SessionBounds:
 
     @classmethod
     def of(cls, in_all: int, principals: AbstractSet[str]) -> Self:
-        """Bounds with which none of several principals can shut the others out."""
+        """Bounds with which no principal can take all sessions from the others."""
         return cls(in_all, in_all if len(principals) == 1 else max(1, in_all // 2))
 
     def full(self, in_all: int, of_one: int) -> SessionsFull | None:
-        """Why another session may not be opened.
+        """Why another session may not be opened; None if it may.
 
         Args:
-            in_all: how many are open.
-            of_one: how many of them are of the principal who wants another.
+            in_all: how many sessions are open.
+            of_one: how many of them belong to the principal who opens another.
         """
         if in_all >= self.in_all:
             return SessionsFull(f"Too many open sessions: there are {in_all}.")
         if of_one >= self.of_one:
-            return SessionsFull(f"Too many open sessions: there are {of_one} of this token.")
+            return SessionsFull(f"Too many open sessions: this token has {of_one}.")
         return None
 
 
 class BoundedSessions(StreamableHTTPSessionManager):
-    """The SDK's manager of sessions, with a bound for each principal.
+    """The SDK's session manager, with a maximum for each principal.
 
-    Only the manager knows when a session is over. It asks `_admit_session` under its lock, so that
-    what is counted there is exact; its own refusal logs a warning each time and has no
-    `Retry-After`.
+    Only the manager knows when a session ends. It calls `_admit_session` under its lock, so the
+    counts there are exact. Its own refusal has no `Retry-After`, and logs a warning each time.
     """
 
     def __init__(self, server: Server[Any], settings: HttpSettings, bounds: SessionBounds) -> None:
@@ -77,8 +76,8 @@ class BoundedSessions(StreamableHTTPSessionManager):
 
         Args:
             server: the MCP server.
-            settings: the settings of HTTP.
-            bounds: how many sessions there may be.
+            settings: the section `[http]`.
+            bounds: the maximum of sessions.
         """
         super().__init__(
             server,
@@ -89,7 +88,7 @@ class BoundedSessions(StreamableHTTPSessionManager):
         self._bounds = bounds
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request; 503 where it would open a session too many."""
+        """Answer a request; with 503 if it would open a session over the maximum."""
         try:
             await self.handle_request(scope, receive, send)
         except SessionsFull as full:

@@ -1,4 +1,4 @@
-"""Bearer tokens, and the principals that they stand for."""
+"""The bearer tokens of the settings or a file, and the principals they stand for."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from hostup_mcp.execution.records import LOCAL
-from hostup_mcp.http_settings import HttpSettings
-from hostup_mcp.key_faults import key_fault
-from hostup_mcp.sections import is_absent, read_secret_file, shown_path
+from hostup_mcp.config.http import HttpSettings
+from hostup_mcp.config.key_faults import key_fault
+from hostup_mcp.config.sections import is_absent, read_secret_file, shown_path
+from hostup_mcp.execution.journal.records import LOCAL
 from hostup_mcp.transports.errors import ServeError
 
 TOKEN_FILE: Final = "http-token"  # noqa: S105 - a file name
-"""The file of the token that is made, in the state folder."""
+"""The file in the state folder that holds the generated token."""
 _FILE_MAX_BYTES: Final = 65_536
 _LEAST_LENGTH: Final = 16
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
@@ -36,17 +36,17 @@ class _Token:
 
 
 class Tokens:
-    """The tokens that are accepted; their text is not kept here.
+    """The accepted tokens, as hashes only.
 
     Attributes:
-        place: where they come from, for the operator.
+        place: where they come from, as text for the operator.
     """
 
     def __init__(self, tokens: Sequence[tuple[str, str]], place: str) -> None:
-        """Tokens by name.
+        """Accept these tokens.
 
         Args:
-            tokens: name (empty for none) and text of each.
+            tokens: the name of each, empty for none, and its text.
             place: where they come from.
         """
         self.place = place
@@ -54,11 +54,11 @@ class Tokens:
 
     @property
     def principals(self) -> frozenset[str]:
-        """Everyone who has a token."""
+        """Each principal that has a token."""
         return frozenset(token.principal for token in self._tokens)
 
     def principal(self, presented: str) -> str | None:
-        """Whose token this is; None if it is nobody's. Takes the same time whichever it is."""
+        """Whose token this is, or None. The time it takes does not depend on the token."""
         digest = _digest(presented)
         found: str | None = None
         for token in self._tokens:
@@ -68,17 +68,17 @@ class Tokens:
 
 
 def find_tokens(settings: HttpSettings, state: Path) -> tuple[Tokens, list[str]]:
-    """The tokens of the settings; else of a file in the state folder, made at the first use.
+    """The tokens of the settings; without any, the one in the state folder, made if it is missing.
 
     Args:
-        settings: the settings of HTTP.
+        settings: the section `[http]`.
         state: the state folder, which exists.
 
     Returns:
-        The tokens, and their texts, for the log's redaction.
+        The tokens; and their texts, which the log must hide.
 
     Raises:
-        ServeError: a file cannot be read, made or understood.
+        ServeError: a token or file cannot be used, or the file cannot be made.
     """
     if settings.token is None and settings.token_file is None:
         _make(state / TOKEN_FILE)
@@ -91,17 +91,17 @@ def find_tokens(settings: HttpSettings, state: Path) -> tuple[Tokens, list[str]]
 
 
 def token_path(settings: HttpSettings, state: Path) -> Path | None:
-    """The file that tokens are read from; None where the settings hold the token itself."""
+    """The file that holds the tokens; None if the settings hold the token itself."""
     if settings.token is not None:
         return None
     return Path(settings.token_file) if settings.token_file else state / TOKEN_FILE
 
 
 def read_tokens(settings: HttpSettings, state: Path) -> list[tuple[str, str]]:
-    """What `find_tokens` finds, name and text of each, where nothing is made.
+    """The name and text of each token that `find_tokens` would find; makes no file.
 
     Raises:
-        ServeError: a token or file cannot be used, or is not there.
+        ServeError: a token or file cannot be used, or is missing.
     """
     if settings.token is not None:
         text = settings.token.get_secret_value()
@@ -117,11 +117,11 @@ def _is_open_to_others(path: Path) -> bool:
     try:
         return bool(path.stat().st_mode & 0o077)
     except OSError:
-        return False  # said when it is read
+        return False  # reading it will say why
 
 
 def _make(path: Path) -> None:
-    """Make the file, if it is not there, with a new token; whole, or not at all."""
+    """Make the file with a new token, in one step, unless it exists."""
     if not is_absent(path):
         return  # whatever it is, it is read next, and refused if it is no file
     content = secrets.token_urlsafe(32) + "\n"
@@ -133,19 +133,19 @@ def _make(path: Path) -> None:
         except FileExistsError:
             raise
         except OSError:
-            # Not every file system has hard links (FAT, some mounts of containers). A server that
-            # starts at this very moment may find the file empty, and then says so.
+            # Some file systems have no hard links (FAT, some mounts of containers). Then a server
+            # that starts at this very moment can find the file empty, and stops with an error.
             _write_new(path, content)
         finally:
             draft.unlink()
     except FileExistsError:
-        pass  # another server was first
+        pass  # another server made it first
     except OSError as error:
         raise _unusable(str(path), f"it cannot be made: {error.strerror}") from None
 
 
 def _write_new(path: Path, content: str) -> None:
-    """Write a file that is not there yet, for its user alone; leave none if that fails."""
+    """Write a new file that only its user can read; leave no file if that fails."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with open(descriptor, "w", encoding="ascii") as file:  # noqa: PTH123 - a descriptor

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hostup_mcp.sandbox.serving import Sandbox
+from hostup_mcp.sandbox.api_server import Sandbox
 from tests.clients.environments import node_packages
 from tests.conftest import missing
 from tests.stdio_client import environment

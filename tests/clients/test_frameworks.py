@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from hostup_mcp.sandbox.serving import Sandbox
+from hostup_mcp.sandbox.api_server import Sandbox
 from tests.clients.environments import ENVIRON, HERE, python_with
 from tests.clients.sessions import TOOLS, check
 from tests.conftest import missing

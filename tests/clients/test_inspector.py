@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from hostup_mcp.sandbox.serving import WEB
+from hostup_mcp.sandbox.machines import WEB
 from tests.clients.environments import ENVIRON
 from tests.clients.sessions import TOOLS
 from tests.transports.http_process import HttpServer

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 
-from hostup_mcp.sandbox.serving import WEB
+from hostup_mcp.sandbox.machines import WEB
 from tests.clients import sessions
 from tests.clients.environments import ENVIRON
 from tests.stdio_client import LEGACY, MODERN

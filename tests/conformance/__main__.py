@@ -20,8 +20,9 @@ import click
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from hostup_mcp.sandbox.api_server import Sandbox
 from hostup_mcp.sandbox.guests import LocalGuest
-from hostup_mcp.sandbox.serving import Sandbox, fleet
+from hostup_mcp.sandbox.machines import fleet
 from tests.stdio_client import environment
 
 REVISIONS: Final = ("2025-11-25", "2026-07-28")

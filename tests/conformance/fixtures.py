@@ -13,10 +13,10 @@ import anyio
 import mcp_types as types
 from mcp.shared.exceptions import MCPError
 
-from hostup_mcp import answers, tasks
-from hostup_mcp.progress import reporting
-from hostup_mcp.sandbox.serving import DB, WEB
-from hostup_mcp.service import Answer, Caller, ToolService
+from hostup_mcp.sandbox.machines import DB, WEB
+from hostup_mcp.server import results, tasks
+from hostup_mcp.server.progress import reporting
+from hostup_mcp.server.service import Answer, Caller, ToolService
 
 _ADDRESS: Final = {
     "$anchor": "addressDef",
@@ -98,7 +98,7 @@ async def _plain(name: str, arguments: dict[str, Any], caller: Caller) -> Answer
     """Fixtures that answer once."""
     match name:
         case "test_error_handling":
-            return answers.error("fixture_failed", "This error is meant.", "Go on.")
+            return results.error("fixture_failed", "This error is meant.", "Go on.")
         case "test_tool_with_progress":
             async with reporting(caller.send, lambda: "working"):
                 await anyio.sleep(2.2)

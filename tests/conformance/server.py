@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from hostup_mcp.cli import main
-from hostup_mcp.transports import serving
+from hostup_mcp.cli.main import main
+from hostup_mcp.transports import server_parts
 from tests.conformance.fixtures import FixtureService
 
 if __name__ == "__main__":
-    serving.ToolService = FixtureService
+    server_parts.ToolService = FixtureService
     main()

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 
 from hostup_mcp.sandbox.api import READ, WRITE, SandboxApi
 from hostup_mcp.sandbox.guests import Availability, Exit, UnknownPid
-from hostup_mcp.sandbox.serving import DB, MAIL, WEB, fleet
+from hostup_mcp.sandbox.machines import DB, MAIL, WEB, fleet
 
 KEY = "contract_key"
 

@@ -17,9 +17,9 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hostup_mcp.policy.emit import emit_checked
-from hostup_mcp.policy.grammar import parse
-from hostup_mcp.policy.tree import CommandLine, SyntaxRefusal
+from hostup_mcp.policy.shell.emit import emit_checked
+from hostup_mcp.policy.shell.grammar import parse
+from hostup_mcp.policy.shell.tree import CommandLine, SyntaxRefusal
 from tests.differential.commands import Commands
 from tests.differential.oracle import Prediction, predict
 from tests.differential.shells import Ran, Runner

@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from hostup_mcp.policy.tree import CommandLine, Stage
+from hostup_mcp.policy.shell.tree import CommandLine, Stage
 from tests.differential.world import World, exit_status
 
 Runs = Counter[tuple[str, ...]]

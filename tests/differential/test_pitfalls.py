@@ -6,9 +6,9 @@ from collections import Counter
 
 import pytest
 
-from hostup_mcp.policy.emit import emit_checked
-from hostup_mcp.policy.grammar import parse
-from hostup_mcp.policy.tree import CommandLine, SyntaxRefusal
+from hostup_mcp.policy.shell.emit import emit_checked
+from hostup_mcp.policy.shell.grammar import parse
+from hostup_mcp.policy.shell.tree import CommandLine, SyntaxRefusal
 from tests.conftest import missing
 from tests.differential.campaign import problem
 from tests.differential.oracle import predict

@@ -16,9 +16,9 @@ from hostup_mcp.policy.judge import ApprovedCommand, Policy, Refusal
 from hostup_mcp.policy.models import Getopt, Shapes
 from hostup_mcp.policy.policies import Policies, PolicyData
 from hostup_mcp.policy.preset import preset_data
-from hostup_mcp.policy.script_words import check_script_words
+from hostup_mcp.policy.programs.script_words import check_script_words
+from hostup_mcp.policy.shell.tree import Word
 from hostup_mcp.policy.traits import Script
-from hostup_mcp.policy.tree import Word
 from tests.conftest import missing
 from tests.differential.scripts import (
     EXPECTED,

@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 import pytest
 
-from hostup_mcp.policy.emit import PROLOGUE, emit_checked
-from hostup_mcp.policy.grammar import RESERVED_WORDS, parse
-from hostup_mcp.policy.tree import CommandLine, Stage, SyntaxRefusal, Word
+from hostup_mcp.policy.shell.emit import PROLOGUE, emit_checked
+from hostup_mcp.policy.shell.grammar import RESERVED_WORDS, parse
+from hostup_mcp.policy.shell.tree import CommandLine, Stage, SyntaxRefusal, Word
 from tests.conftest import missing
 from tests.differential.campaign import problem
 from tests.differential.commands import REDIRECTIONS, SHELL_WORDS, Commands

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from hostup_mcp.policy.grammar import parse
-from hostup_mcp.policy.tree import CommandLine, SyntaxRefusal
+from hostup_mcp.policy.shell.grammar import parse
+from hostup_mcp.policy.shell.tree import CommandLine, SyntaxRefusal
 from tests.conftest import missing
 from tests.differential.__main__ import main
 from tests.differential.campaign import campaign

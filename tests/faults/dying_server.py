@@ -20,10 +20,10 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, Final, Literal, NoReturn
 
-from hostup_mcp.cli import main
-from hostup_mcp.config import Settings, load_policies
-from hostup_mcp.execution.database import Database, Durability
-from hostup_mcp.execution.journal import Journal
+from hostup_mcp.cli.main import main
+from hostup_mcp.config.loading import Settings, load_policies
+from hostup_mcp.execution.journal.sqlite.database import Database, Durability
+from hostup_mcp.execution.journal.sqlite.store import SqliteStore
 from hostup_mcp.transports.stdio import serve_stdio
 
 Moment = Literal["before", "uncommitted", "after"]
@@ -51,11 +51,11 @@ while door.recv(1):
 def die_at(method: str, kind: str, moment: Moment) -> None:
     """Have this process kill itself at this write."""
     armed = threading.local()
-    original: Callable[..., Any] = getattr(Journal, method)
+    original: Callable[..., Any] = getattr(SqliteStore, method)
     writing = Database.writing
 
     @wraps(original)
-    def dying(self: Journal, *arguments: Any, **more: Any) -> Any:
+    def dying(self: SqliteStore, *arguments: Any, **more: Any) -> Any:
         if kind not in ("-", *arguments[1:2]):
             return original(self, *arguments, **more)
         if moment == "before":
@@ -73,7 +73,7 @@ def die_at(method: str, kind: str, moment: Moment) -> None:
             if getattr(armed, "now", False):
                 _die()
 
-    setattr(Journal, method, dying)
+    setattr(SqliteStore, method, dying)
     Database.writing = dying_writing
 
 

@@ -21,9 +21,9 @@ from mcp.client.stdio import stdio_client
 
 from hostup_mcp.hostup.models import OperatingSystem, Vps
 from hostup_mcp.sandbox.api import SandboxVps
+from hostup_mcp.sandbox.api_server import Sandbox
 from hostup_mcp.sandbox.guests import AbsentGuest, Availability, Exit, Guest
 from hostup_mcp.sandbox.qga import QgaGuest, find_qemu_ga
-from hostup_mcp.sandbox.serving import Sandbox
 from tests.conftest import missing
 from tests.faults.proxy import Proxy
 from tests.stdio_client import environment, text
@@ -231,12 +231,9 @@ def said(answer: types.CallToolResult, fact: str) -> str:
 
 
 def shown_state(answer: types.CallToolResult) -> str:
-    """The state that an answer tells of; `not_started` is called unavailable there."""
+    """The state that an answer tells of."""
     content: Any = answer.structured_content
-    if not answer.is_error:
-        return str(content["status"])
-    told = said(answer, "status")
-    return "not_started" if told == "unavailable" else told
+    return said(answer, "status") if answer.is_error else str(content["status"])
 
 
 async def wait_until(holds: Callable[[], bool]) -> None:

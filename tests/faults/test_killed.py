@@ -54,7 +54,7 @@ class Step:
 
 
 STEPS: Final = (
-    Step("intend", "", "not_started", 0),
+    Step("record_intent", "", "not_started", 0),
     Step("mark_sent", "not_started", "unknown", 0),
     Step(
         "mark_unsent",
@@ -66,7 +66,7 @@ STEPS: Final = (
     Step("mark_running", "unknown", "completed", 1),
     # What was received and is not on disk goes with the process; that is told as lost.
     Step("complete", "lost", "completed", 1),
-    Step("show_as", "completed", "completed", 1),
+    Step("replace_output", "completed", "completed", 1),
     Step("mark_read", "completed", "completed", 1),
     Step("end", "not_started", "not_started", 0, kind="not_started", absent=True),
     Step("end", "unknown", "unknown", 1, kind="unknown", rules=(Rule("start", "reset_after"),)),

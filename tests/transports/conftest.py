@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from hostup_mcp.sandbox.serving import Sandbox
+from hostup_mcp.sandbox.api_server import Sandbox
 from tests.transports.http_process import HttpServer
 
 

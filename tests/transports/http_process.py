@@ -21,7 +21,7 @@ from mcp import Client
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 
-from hostup_mcp.sandbox.serving import Sandbox
+from hostup_mcp.sandbox.api_server import Sandbox
 from tests.stdio_client import LEGACY, MODERN, environment
 
 START_SECONDS = 60.0

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from hostup_mcp.sandbox.serving import Sandbox
+from hostup_mcp.sandbox.api_server import Sandbox
 from tests.stdio_client import facts
 from tests.transports.http_process import HttpServer, request
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from hostup_mcp.sandbox.serving import WEB, Sandbox
+from hostup_mcp.sandbox.api_server import Sandbox
+from hostup_mcp.sandbox.machines import WEB
 from tests.scripted_api import Answer, ScriptedApi
 from tests.stdio_client import LEGACY, MODERN, RawClient, environment, facts
 from tests.transports.http_process import INITIALIZE, HttpServer, read_all, request

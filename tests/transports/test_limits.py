@@ -14,9 +14,10 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from hostup_mcp.http_settings import HttpSettings
-from hostup_mcp.sandbox.serving import WEB, Sandbox
-from hostup_mcp.transports.limits import CallBudget
+from hostup_mcp.config.http import HttpSettings
+from hostup_mcp.sandbox.api_server import Sandbox
+from hostup_mcp.sandbox.machines import WEB
+from hostup_mcp.transports.call_budget import CallBudget
 from tests.stdio_client import LEGACY, MODERN, facts
 from tests.transports.http_process import INITIALIZE, HttpServer, read_all, request
 

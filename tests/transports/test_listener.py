@@ -15,10 +15,12 @@ import pytest
 import trustme
 from pydantic import SecretStr
 
-from hostup_mcp.http_settings import HttpSettings
-from hostup_mcp.sandbox.serving import Sandbox
+from hostup_mcp.config.http import HttpSettings
+from hostup_mcp.sandbox.api_server import Sandbox
 from hostup_mcp.transports.errors import ServeError
-from hostup_mcp.transports.listener import listening, require_consent, tls_context
+from hostup_mcp.transports.listener import listening
+from hostup_mcp.transports.remote_access import check_remote_access
+from hostup_mcp.transports.tls_certificate import tls_context
 from tests.transports.http_process import TOKEN, HttpServer, read_all, refusal, request
 
 SWITCH = "--i-understand-remote-access"
@@ -39,9 +41,9 @@ def test_an_address_that_others_reach_does_not_start_by_itself(
 @pytest.mark.parametrize("host", ["hunter2..x", "hunter2" * 20])
 def test_what_stands_for_an_address_is_not_repeated(host: str) -> None:
     with pytest.raises(ServeError) as caught:
-        require_consent(HttpSettings(host=host))
-    assert "The address in http.host can be reached" in caught.value.message
-    message = r"The address in http\.host cannot be served on \(it is no host name\)"
+        check_remote_access(HttpSettings(host=host))
+    assert "Other machines can reach the address in http.host" in caught.value.message
+    message = r"The server cannot listen on the address in http\.host \(it is no host name\)"
     with pytest.raises(ServeError, match=message), listening(HttpSettings(host=host)):
         pass
 
@@ -56,11 +58,11 @@ def test_one_of_it_missing_is_enough_to_refuse(host: str, left_out: str) -> None
         "switch": {"i_understand_remote_access": True},
     }
     chosen = {key: value for part in given.values() for key, value in part.items()}
-    require_consent(HttpSettings(host=host, **chosen))
+    check_remote_access(HttpSettings(host=host, **chosen))
     for key in given[left_out]:
         del chosen[key]
     with pytest.raises(ServeError) as refused:
-        require_consent(HttpSettings(host=host, **chosen))
+        check_remote_access(HttpSettings(host=host, **chosen))
     missing = refused.value.advice.rpartition("or also give: ")[2]
     assert missing.count(",") == 0
     assert left_out.replace("switch", SWITCH) in missing
@@ -240,7 +242,7 @@ def test_a_port_that_is_taken_is_said(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 def test_options_of_http_do_not_go_with_stdio(sandbox: Sandbox, tmp_path: Path) -> None:
-    assert "go with --transport http" in refusal(sandbox, tmp_path, "--port", "8765")
+    assert "need --transport http" in refusal(sandbox, tmp_path, "--port", "8765")
 
 
 def test_sse_alone_says_that_it_is_deprecated(sandbox: Sandbox, tmp_path: Path) -> None:

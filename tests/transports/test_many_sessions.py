@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hostup_mcp.http_settings import HttpSettings
-from hostup_mcp.sandbox.serving import Sandbox
+from hostup_mcp.config.http import HttpSettings
+from hostup_mcp.sandbox.api_server import Sandbox
 from tests.everything import ALL
 from tests.stdio_client import facts
 from tests.transports.http_process import INITIALIZE, HttpServer

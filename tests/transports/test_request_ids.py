@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from hostup_mcp.sandbox.serving import WEB
+from hostup_mcp.sandbox.machines import WEB
 from tests.transports.http_process import INITIALIZE, HttpServer, request
 
 INITIALIZED = {"jsonrpc": "2.0", "method": "notifications/initialized"}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hostup_mcp.sandbox.serving import Sandbox
+from hostup_mcp.sandbox.api_server import Sandbox
 from hostup_mcp.transports.sessions import SessionBounds
 from tests.transports.http_process import ACCEPT, INITIALIZE, HttpServer, request
 

@@ -16,7 +16,8 @@ import anyio.to_thread
 import pytest
 from mcp import Client
 
-from hostup_mcp.sandbox.serving import WEB, Sandbox
+from hostup_mcp.sandbox.api_server import Sandbox
+from hostup_mcp.sandbox.machines import WEB
 from tests.everything import ALL
 from tests.stdio_client import LEGACY, MODERN
 from tests.transports.http_process import INITIALIZE, HttpServer, request

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from hostup_mcp.sandbox.serving import WEB, Sandbox
-from hostup_mcp.transports.stdin_lines import LONGEST
+from hostup_mcp.sandbox.api_server import Sandbox
+from hostup_mcp.sandbox.machines import WEB
+from hostup_mcp.transports.stdio_streams import LONGEST_LINE
 from tests.stdio_client import RawClient, environment
 
 ENVELOPE: dict[str, Any] = {
@@ -118,7 +119,7 @@ def test_a_line_of_a_mebibyte_is_answered(client: RawClient) -> None:
 
 def test_a_line_without_end_is_left_out_and_not_kept(client: RawClient) -> None:
     chunk = b"x" * 1024 * 1024
-    for _ in range(3 * LONGEST // len(chunk)):
+    for _ in range(3 * LONGEST_LINE // len(chunk)):
         client.write(chunk)
     client.send(b"")
     lives(client)

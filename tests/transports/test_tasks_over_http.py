@@ -11,7 +11,8 @@ from mcp import Client
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 
-from hostup_mcp.sandbox.serving import WEB, Sandbox
+from hostup_mcp.sandbox.api_server import Sandbox
+from hostup_mcp.sandbox.machines import WEB
 from tests.stdio_client import MODERN, facts
 from tests.task_client import DECLARED, Tasks
 from tests.transports.http_process import ACCEPT, HttpServer

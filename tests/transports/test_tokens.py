@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hostup_mcp.http_settings import HttpSettings
+from hostup_mcp.config.http import HttpSettings
 from hostup_mcp.transports.errors import ServeError
 from hostup_mcp.transports.tokens import find_tokens
 
@@ -86,7 +86,7 @@ def test_no_draft_and_no_empty_token_is_left_where_nothing_can_be_written(tmp_pa
     """With a limit of no bytes on files, as on a full disk."""
     program = (
         "import resource, signal, sys; from pathlib import Path\n"
-        "from hostup_mcp.http_settings import HttpSettings\n"
+        "from hostup_mcp.config.http import HttpSettings\n"
         "from hostup_mcp.transports.tokens import find_tokens\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"

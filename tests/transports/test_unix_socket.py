@@ -15,8 +15,9 @@ from mcp import Client
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 
-from hostup_mcp.http_settings import HttpSettings
-from hostup_mcp.sandbox.serving import WEB, Sandbox
+from hostup_mcp.config.http import HttpSettings
+from hostup_mcp.sandbox.api_server import Sandbox
+from hostup_mcp.sandbox.machines import WEB
 from hostup_mcp.transports import listener
 from hostup_mcp.transports.errors import ServeError
 from hostup_mcp.transports.listener import listening

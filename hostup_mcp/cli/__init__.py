@@ -1,0 +1,1 @@
+"""The command line: the program `hostup-mcp` and its commands."""

@@ -1,0 +1,1 @@
+"""The settings: read from four layers, validated once, then frozen."""

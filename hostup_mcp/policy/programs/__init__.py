@@ -1,0 +1,1 @@
+"""How the arguments of each kind of program are judged."""

@@ -1,0 +1,1 @@
+"""The grammar of commands: text to tree, and tree to text."""

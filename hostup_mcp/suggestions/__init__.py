@@ -1,0 +1,1 @@
+"""Suggests what would pass in place of a refused command."""
