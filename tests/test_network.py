@@ -189,6 +189,13 @@ def test_the_quiet_form_is_offered(command: str, near: str) -> None:
     assert nearest(QUIET, command, refusal)[0] == near
 
 
+@pytest.mark.parametrize("command", ["getent hosts x.example", "getent ahosts x.example"])
+def test_no_other_question_is_offered(command: str) -> None:
+    refusal = QUIET.judge(command)
+    assert isinstance(refusal, Refusal)
+    assert nearest(QUIET, command, refusal) == ()
+
+
 def test_every_rule_names_what_its_program_has() -> None:
     for name, command in preset_data().command.items():
         rule = command.lookups

@@ -20,6 +20,7 @@ from typing import Final
 
 from hostup_mcp.policy.judge import GENERAL_HINT, ApprovedCommand, Policy, Refusal
 from hostup_mcp.policy.preset import Preset, program_name
+from hostup_mcp.policy.programs.lookups import NETWORK_REFUSED
 from hostup_mcp.policy.shell.emit import emit
 from hostup_mcp.policy.shell.grammar import parse
 from hostup_mcp.policy.shell.tree import CommandLine, Stage, SyntaxRefusal
@@ -40,8 +41,8 @@ _ASKS_FOR_LESS: Final = re.compile(
     r"|--interactive.*|--no-act"
 )
 _FINAL: Final = frozenset({"rule_denied", "approval_needed", "vps_closed"})
-# A refusal about a file: no other file is a near one.
-_ABOUT_FILES: Final = ("path_", "name_")
+# No other file is near a refused one, and no other question is near a look-up.
+_NO_EXAMPLE: Final = ("path_", "name_", NETWORK_REFUSED)
 # After one of these refusals, the first command is only a part of what was asked for.
 _PARTIAL: Final = frozenset({"negation", "reserved_word", "substitution", "here_document"})
 
@@ -148,7 +149,7 @@ class _Suggester:
 
     def _preset_examples(self, text: str, refusal: Refusal, search: Search) -> Iterator[str]:
         """The line with an example of the refused program's entry in place of that program."""
-        if not refusal.stages or refusal.code.startswith(_ABOUT_FILES):
+        if not refusal.stages or refusal.code.startswith(_NO_EXAMPLE):
             return
         place = _stage_at(refusal.stages, refusal.offset)
         argv = unwrapped(refusal.stages[place].argv)
