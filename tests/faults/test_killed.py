@@ -95,6 +95,8 @@ async def test_the_next_server_tells_the_truth(
         here.proxy.plans[VPS] = Plan(step.rules, 1, here.gated(NAME))
         await killed(here, fork, f"{step.method} {step.kind} {moment}")
         expected = step.after if moment == "after" else step.before
+        # The guest may still be at the beginning of the command when its server is dead.
+        await wait_until(lambda: here.executed()[NAME] >= step.count)
         assert here.executed()[NAME] == step.count
         here.proxy.plans[VPS] = replace(here.proxy.plans[VPS], rules=())
         await followed(here, fork, expected, absent=step.absent)
