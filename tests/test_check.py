@@ -134,7 +134,7 @@ def test_a_verdict_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     asked = capsys.readouterr().out.splitlines()
     assert asked[0].startswith("verdict: ask ")
     assert asked[1:3] == ["1. allow: df", "2. ask: && reboot"]
-    assert asked[3].startswith("approval_needed: reboot: A rule wants a human to be asked (with")
+    assert asked[3].startswith("approval_needed: reboot: A rule says to ask a human first (with")
     assert asked[4:6] == ["  df && reboot", "        ^^^^^^"]
     assert asked[-1].startswith("who can change it: The operator, with policy.rules[0] in ")
     assert check_one(RULED.default, "cat /etc/shadow", as_json=False) == 4

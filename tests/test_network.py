@@ -269,8 +269,8 @@ def test_the_environment_sets_it() -> None:
 def test_it_is_told() -> None:
     for made, sentence in (
         (policies(), "Names may be looked up in the network"),
-        (policies(preset="diagnostics-strict"), "Nothing may be sent, no name looked up"),
-        (policies(network="none"), "Nothing may be sent, no name looked up"),
+        (policies(preset="diagnostics-strict"), "Nothing may be sent and no name looked up"),
+        (policies(network="none"), "Nothing may be sent and no name looked up"),
     ):
         assert summary(made).count(sentence) == 1
         assert sentence in full(made)

@@ -90,7 +90,7 @@ def test_a_rule_cannot_let_run_what_runs_anything(program: str) -> None:
         (rule("x @rest @rest", "ask"), ".argv", "@rest would take any arguments"),
         (rule("x y", match=["x z"]), ".match", "'x z' is wrong: the rule does not match it: z is"),
         (rule("x y", match=["x"]), ".match", "y is missing."),
-        (rule("x y", match=["x y z"]), ".match", "z is too much."),
+        (rule("x y", match=["x y z"]), ".match", "z is one argument too many."),
         (rule("x y", match=["z y"]), ".match", "its program is z, not x."),
         (rule("x y", match=["x y | x y"]), ".match", "it has more than one stage."),
         (rule("x y", match=["x $y"]), ".match", "it is not in the grammar: $y"),
@@ -150,7 +150,7 @@ def test_a_rule_that_can_never_decide_stops_the_start(first: str, second: str) -
     if stricter >= 0:
         error = stop(rules=[wide, narrow])
         assert error.where == "policy.rules[1]"
-        assert f"policy.rules[0] ({first}) matches all that it matches" in error.message
+        assert f"policy.rules[0] ({first}) matches everything that it matches" in error.message
     else:
         both = policies(rules=[wide, narrow]).default
         assert outcome(both, "x z") == OUTCOMES[first]
@@ -201,9 +201,9 @@ def test_one_rule_hides_another_only_where_it_is_certain(
 @pytest.mark.parametrize(
     ("name", "definition", "part"),
     [
-        ("int", "x", "this name is that of a built-in type"),
-        ("read", "x", "this name is that of a built-in type"),
-        ("rest", "x", "this name is that of a built-in type"),
+        ("int", "x", "a built-in type has this name"),
+        ("read", "x", "a built-in type has this name"),
+        ("rest", "x", "a built-in type has this name"),
         ("Big", "x", "a name is made of a-z"),
         ("a" * 33, "x", "a name is made of a-z"),
         ("", "x", "a name is made of a-z"),
@@ -232,9 +232,9 @@ def test_one_rule_hides_another_only_where_it_is_certain(
         ("t", "a?" * 8, None),
         ("t", "(a*|b*){9}", "could take minutes"),
         ("t", {"list": "nosuch"}, "there is no type nosuch"),
-        ("t", {"list": "t"}, "t cannot stand in a list"),
-        ("t", {"list": "read"}, "read cannot stand in a list"),
-        ("t", {"any": ["int", "t"]}, "the type t is made of itself"),
+        ("t", {"list": "t"}, "t cannot be in a list"),
+        ("t", {"list": "read"}, "read cannot be in a list"),
+        ("t", {"any": ["int", "t"]}, "the type t refers to itself"),
         ("t", {"any": ["int", "nosuch"]}, "there is no type nosuch"),
         ("t", {"list": "text"}, None),
         ("t", {"list": "/(a|aa){3,16}/"}, "could take minutes"),

@@ -86,7 +86,7 @@ def test_without_a_name_whatever_entries_may_be_about_it_is_closed() -> None:
     refusal = closed.judge("df")
     assert isinstance(refusal, Refusal)
     assert refusal.code == "vps_closed"
-    assert "policy.vps[1], which may name it" in refusal.who_can_change_it
+    assert "policy.vps[1] (it may name this VPS" in refusal.who_can_change_it
     assert FLEET.find("VPS_1", None) is FLEET.special[0][1]
     by_id = policies(vps=[{"vps": "vps_1*", "preset": "none"}, {"vps": "vps_2", "closed": True}])
     assert by_id.find("vps_10", None) is by_id.special[0][1]
@@ -294,7 +294,7 @@ def test_the_full_text_has_everything() -> None:
     text = full(policies(rules=[rule("/opt/check @int"), rule("rm @rest", "deny")]))
     assert "- allow: `/opt/check @int` (on call)" in text
     assert "- deny: `rm @rest` (on call)" in text
-    programs = text.partition("\n## Programs")[2].partition("\nWhat stands for")[0]
+    programs = text.partition("\n## Programs")[2].partition("\nTypes of the values")[0]
     lines = dict(re.findall(r"^- `([^\s`]+)(.*)$", programs, re.MULTILINE))
     assert set(data.command) == set(lines)
     for name, command in data.command.items():

@@ -30,7 +30,7 @@ from tests.runner_harness import POLICY
         ("find / -exec ls {} +", "brace", "-exec", "Quote it"),
         ("cat <<'EOF'\nx\nEOF", "here_document", "no input", "one line"),
         ("echo '<<'\ndf", "line_break", "one line", "here-document"),
-        ("echo \ud800", "non_ascii", "no bytes to send", "printf"),
+        ("echo \ud800", "non_ascii", "cannot be sent", "printf"),
         ("unheard-of x", "program_unknown", "hostup://policy lists", "nearest"),
     ],
 )

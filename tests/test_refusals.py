@@ -174,9 +174,9 @@ def test_what_was_pasted(command: str, closest: str) -> None:
 @pytest.mark.parametrize(
     ("command", "who"),
     [
-        ("cat /etc/shadow", "Nobody, by asking"),
-        ("sudo df", "Nobody, by asking"),
-        ("bash -c df", "Nobody, by asking"),
+        ("cat /etc/shadow", "Nobody can open it with policy.readable"),
+        ("sudo df", "Nobody can allow it with a rule"),
+        ("bash -c df", "Nobody can allow it with a rule"),
         ("cd /", "names the program by its path"),
         ("df $HOME", "Nobody: the grammar"),
         ("cat /srv/x", "policy.readable"),

@@ -43,14 +43,14 @@ def test_both_kinds_are_looked_at() -> None:
 
 @pytest.mark.parametrize(
     ("unit", "why"),
-    [("poweroff.target", "is no service"), ("qemu-guest-agent", "is how commands reach"),
+    [("poweroff.target", "is not a service"), ("qemu-guest-agent", "is how commands reach"),
      ("getty@tty1.service", "holds the logins"), ("DBUS", "is a part of systemd")],
 )  # fmt: skip
 def test_the_refusal_says_why(unit: str, why: str) -> None:
     refusal = BY_TYPE.judge(f"systemctl restart {unit}")
     assert isinstance(refusal, Refusal)
     assert f"{unit} is not accepted as @unit: it {why}" in refusal.message
-    assert refusal.hint == "Only a rule that names it lets it through."
+    assert refusal.hint == "Only a rule that names it can allow it."
 
 
 def test_a_rule_that_says_so_has_its_way() -> None:

@@ -27,7 +27,7 @@ from hostup_mcp.policy.traits import Lookups
 SUMMARY_MAX_CHARACTERS: Final = 1500
 _NETWORK: Final[dict[Network, str]] = {
     "lookups": "Names may be looked up in the network; nothing else may be sent.",
-    "none": "Nothing may be sent, no name looked up: give -n to ss, lsof, arp and the like.",
+    "none": "Nothing may be sent and no name looked up: give -n to ss, lsof, arp and the like.",
 }
 _UNRESTRICTED: Final = (
     "UNRESTRICTED: any command that parses is sent, as root, unless a rule refuses it."
@@ -42,7 +42,7 @@ def summary(policies: Policies) -> str:
     tail = (
         f"Up to {MAX_STAGES} commands joined by | && || ; with 2>&1 or redirections to /dev/null. "
         "No variables, substitutions, loops or files written. * and ? only in absolute paths. "
-        "Arguments are judged too; a refusal names what is allowed; resource hostup://policy has "
+        "Arguments are judged too; a refusal names what is allowed; resource hostup://policy lists "
         "all."
     )
     lines = [_line(policies.default, "")]
@@ -67,7 +67,7 @@ def _special_in_short(policies: Policies) -> list[str]:
     )  # fmt: skip
     lines += [_cut(f"{what} {', '.join(names)}", 200) for what, names in kinds if names]
     if policies.special:
-        lines.append(f"Policies of their own hold for {len(policies.special)} VPSs or patterns.")
+        lines.append(f"{len(policies.special)} VPSs or patterns have their own policies.")
     return lines
 
 
@@ -111,7 +111,7 @@ def full(policies: Policies) -> str:
     """Everything that may be run, in Markdown."""
     lines = ["# What may be run", ""]
     if policies.special:
-        lines += ["Default policy, for every VPS that no other names:", ""]
+        lines += ["Default policy, for every VPS that no other policy names:", ""]
     lines += _policy_lines(policies.default, None)
     for entry, policy in policies.special:
         lines += ["", f"# On {entry.vps}", "", *_policy_lines(policy, policies.default)]
@@ -120,7 +120,7 @@ def full(policies: Policies) -> str:
         "# Grammar",
         "",
         *_GRAMMAR,
-        f"- Before every command stands: `{PROLOGUE.strip()}`",
+        f"- Sent before every command: `{PROLOGUE.strip()}`",
     ]
     return "\n".join(lines) + "\n"
 
@@ -130,7 +130,7 @@ _GRAMMAR: Final = (
     "- Redirections: `2>&1`, `>&2`, and `>`, `2>`, `&>`, `<` with `/dev/null`.",
     "- Quotes `'...'` and `\"...\"`, and backslashes before punctuation, are undone; nothing is "
     "expanded: no `$`, backticks, braces, `~` or `[...]`.",
-    "- `*` and `?` stand unquoted only in plain absolute paths, such as `/var/log/*.log`.",
+    "- `*` and `?` may be unquoted only in plain absolute paths, such as `/var/log/*.log`.",
     "- Options are written in full, never abbreviated.",
 )
 
@@ -155,7 +155,7 @@ def _policy_lines(policy: Policy, like: Policy | None) -> list[str]:
         lines += [f'Network "{policy.preset.network}": {_NETWORK[policy.preset.network]}', ""]
         presets = [p.preset for p in (policy, like) if p]
         if len(presets) > 1 and len({(preset.name, preset.network) for preset in presets}) == 1:
-            lines.append("The same as by default.")
+            lines.append("The same as in the default policy.")
         else:
             lines += _programs(policy)
         readable = policy.preset.readable
@@ -163,7 +163,7 @@ def _policy_lines(policy: Policy, like: Policy | None) -> list[str]:
         if new := [pattern for pattern in readable if pattern not in known]:
             lines += ["", "## Files that may be read", ""]
             lines += [f"- `{pattern}`" for pattern in new]
-            lines += ["", "Names, sizes and owners may be asked of nearly every path."]
+            lines += ["", "Names, sizes and owners of nearly every path may be read."]
     return lines
 
 
@@ -173,7 +173,7 @@ def _programs(policy: Policy) -> Iterator[str]:
         bounds = _bounds(command.lookups) if policy.preset.network == "none" else ""
         yield f"- `{name}{_arguments(command)}`{effects}{bounds}"
     yield ""
-    yield "What stands for a value above:"
+    yield "Types of the values above:"
     yield ""
     for name in policy.preset.types.names():
         yield f"- `{name}`: {policy.preset.types.describe(name)}"

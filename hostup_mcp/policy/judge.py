@@ -17,7 +17,7 @@ from hostup_mcp.policy.shell.emit import PROLOGUE, emit_checked
 from hostup_mcp.policy.shell.grammar import parse
 from hostup_mcp.policy.shell.tree import CommandLine, Stage, SyntaxRefusal
 
-_NO_RULE: Final = "Nobody, by asking: no rule can allow it, only the preset unrestricted."
+_NO_RULE: Final = "Nobody can allow it with a rule: only the preset unrestricted lets it run."
 GENERAL_HINT: Final = "hostup://policy lists what is allowed."
 """The hint of a refusal that has no better one."""
 
@@ -31,8 +31,8 @@ _WHO_CAN_CHANGE: Final = {
     "not_read_only": "The operator, with policy.preset in the configuration file.",
     NETWORK_REFUSED: "The operator, with policy.network in the configuration file.",
     "path_protected": (
-        "Nobody, by asking: policy.readable does not lift it, only a rule of the operator's for "
-        "this very command, or the preset unrestricted."
+        "Nobody can open it with policy.readable: only a rule for this exact command, or the "
+        "preset unrestricted, lets it run."
     ),
     "name_protected": (
         "The operator, with the file's exact path in policy.readable in the configuration file."
@@ -226,7 +226,7 @@ class Policy:
             case "ask":
                 fault = Mismatch(
                     "approval_needed",
-                    f"A rule wants a human to be asked ({reason}), which this version cannot do.",
+                    f"A rule says to ask a human first ({reason}), and this version cannot ask.",
                     hint=f"Ask the operator to run it, or to allow it ({program}).",
                 )
                 return _Finding("ask", stage, fault, who)
@@ -307,6 +307,6 @@ def _near_miss(rule: Rule, mismatch: Mismatch) -> Mismatch:
     form = " ".join(rule.data.argv)
     return replace(
         mismatch,
-        message=f"A rule allows {form}, and this is not of that form: {mismatch.message}",
+        message=f"A rule allows {form}, but this command differs: {mismatch.message}",
         hint=mismatch.hint or f"Write it as {form}.",
     )

@@ -81,7 +81,7 @@ def lint(policies: Policies) -> list[Finding]:
             finding = Finding(
                 "never_matches",
                 f"policy.vps[{n}]",
-                "It is closed, so its preset, network, rules and readable paths are of no use.",
+                "It is closed, so its preset, network, rules and readable paths have no effect.",
                 "Remove closed, or the rest.",
             )
             found[finding.code, finding.place, finding.message] = finding
@@ -163,10 +163,10 @@ def _vital(rule: Rule, types: ValueTypes) -> Iterator[Finding]:
             yield Finding(
                 "slot_is_vital",
                 f"{rule.place}.argv",
-                f"@{kind} takes {found[0]}, with which {name} can end the machine or the way "
-                "into it.",
-                "Write out the words that are meant, or a type of your own that names them; @unit "
-                "takes services that may go down.",
+                f"@{kind} takes {found[0]}, with which {name} can stop the machine or cut off "
+                "access to it.",
+                "Write out the words that you mean, or define a type that names them; @unit takes "
+                "services that may be stopped.",
             )
 
 
@@ -186,7 +186,7 @@ def _loose(rule: Rule, types: ValueTypes) -> Iterator[Finding]:
             yield Finding(
                 "pattern_is_loose",
                 f"{rule.place}.argv",
-                f"The . in @{kind} stands for any character.",
+                f"The . in @{kind} matches any character.",
                 "Write [.] where a dot is meant.",
             )
 
@@ -206,11 +206,11 @@ def _executing(rule: Rule) -> Iterator[Finding]:
     option = next((part for part in literal if part.partition("=")[0] in risky), None)
     what = ""
     if inner is not None:
-        what = f"{name} is told to start {inner}, which runs what it is given"
+        what = f"{name} starts {inner}, which runs what it is given"
     elif option is not None and rule.shape.slots:
-        what = f"{option} has {name} execute or write, with a value that is chosen"
+        what = f"{option} lets {name} execute or write, and the agent chooses its value"
     elif name in _RUNS_OPERANDS and rule.shape.slots:
-        what = f"{name} can execute or write what its operands name, and one is chosen"
+        what = f"{name} can execute or write what its operands name, and the agent chooses one"
     if what:
         yield Finding(
             "program_executes",
@@ -228,8 +228,8 @@ def _protected(rule: Rule, types: ValueTypes) -> Iterator[Finding]:
                 yield Finding(
                     "reads_protected",
                     f"{rule.place}.argv",
-                    f"{fault.message} The rule lets {rule.program} have it.",
-                    "See that the program does not print it.",
+                    f"{fault.message} The rule lets {rule.program} read it.",
+                    "Make sure that the program does not print it.",
                 )
 
 
@@ -240,7 +240,7 @@ def _narrow_deny(rule: Rule, preset: Preset) -> Iterator[Finding]:
         yield Finding(
             "deny_is_narrow",
             rule.place,
-            f"It refuses one form, and {program} is allowed in others, such as with an option "
+            f"It refuses one form, but {program} stays allowed in others, such as with an option "
             "before its words.",
             f'To refuse the program, write ["{program}", "@rest"].',
         )
@@ -265,7 +265,7 @@ def _useless(rule: Rule, policy: Policy) -> Iterator[Finding]:
         yield Finding(
             "adds_nothing",
             rule.place,
-            "The preset lets its examples through already.",
+            "The preset already allows its examples.",
             "Remove it, or give an example of what it adds.",
         )
     allowing = [other for other in policy.rules.rules if other.data.verdict != "deny"]
@@ -274,8 +274,8 @@ def _useless(rule: Rule, policy: Policy) -> Iterator[Finding]:
         yield Finding(
             "adds_nothing",
             rule.place,
-            "Nothing else lets its examples through.",
-            "It may stay, in case a later rule would.",
+            "Nothing else allows its examples.",
+            "Keep it if a later rule may allow them.",
         )
 
 
@@ -297,7 +297,7 @@ def _readable(place: str, policy: Policy) -> Iterator[Finding]:
             yield Finding(
                 "never_matches",
                 f"{place}.readable",
-                f"All that {text} names is protected, and stays so.",
+                f"Everything that {text} names stays protected.",
                 "Remove it.",
             )
 
@@ -311,7 +311,7 @@ def _network(policies: Policies) -> Iterator[Finding]:
             yield Finding(
                 "adds_nothing",
                 f"{place}.network",
-                f"It is about the programs of a preset, and {policy.preset.name} has none.",
+                f"It affects only a preset's programs, and {policy.preset.name} has none.",
                 "Remove it.",
             )
 
@@ -329,7 +329,7 @@ def _entries(policies: Policies) -> Iterator[Finding]:
                 yield Finding(
                     "never_matches",
                     place,
-                    f"policy.vps[{m}] names some VPSs as closely, which closes them to commands.",
+                    f"policy.vps[{m}] names some VPSs equally closely, so they take no commands.",
                     "Make one of the two patterns longer.",
                 )
 

@@ -135,12 +135,12 @@ class Policies:
         for number, entry in enumerate(data.vps):
             place = f"policy.vps[{number}]"
             if any(other.is_exactly(entry.vps) for other, _ in self.special):
-                raise PolicyError(place, f"{entry.vps!a} stands there twice.", "Join the two.")
+                raise PolicyError(place, f"{entry.vps!a} is named twice.", "Merge the two entries.")
             if not (entry.inherit or entry.preset or entry.closed):
                 raise PolicyError(
                     place,
                     "it inherits nothing, and has no preset of its own.",
-                    'Give its preset; "none" leaves only the rules that stand there.',
+                    'Give it a preset; with "none", only its own rules allow commands.',
                 )
             _check_readable(f"{place}.readable", entry.readable)
             own = _placed(f"{place}.rules", entry.rules)
@@ -180,14 +180,14 @@ class Policies:
         is_meant = ranked and self.special[ranked[0][1]][0].is_exactly(vps_id)
         nameless = next((n for n, (e, _) in enumerate(self.special) if e.needs_name), None)
         if name is None and not is_meant and nameless is not None:
-            why = f"policy.vps[{nameless}], which may name it: HostUp gives no name for this VPS"
+            why = f"policy.vps[{nameless}] (it may name this VPS, for which HostUp gives no name)"
             return self._policy("none", (), [], why)
         if not ranked:
             return self.default
         (closeness, first), rest = ranked[0], ranked[1:]
         if rest and rest[0][0] == closeness:
             both = (
-                f"policy.vps[{rest[0][1]}] and policy.vps[{first}], which name it equally closely"
+                f"policy.vps[{rest[0][1]}] and policy.vps[{first}] (they name it equally closely)"
             )
             return self._policy("none", (), [], both)
         return self.special[first][1]

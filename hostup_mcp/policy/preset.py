@@ -262,12 +262,14 @@ def _check_plain(command: PlainWords, words: Sequence[Word]) -> Mismatch | None:
         if word.is_glob:
             return Mismatch(
                 "glob_refused",
-                f"The pattern {shown(word.text)} stands where no path is expected.",
+                f"The pattern {shown(word.text)} is accepted only where a path is expected.",
                 index,
                 "Quote it, or list the files with ls.",
             )
     if len(words) > command.max:
-        return Mismatch("usage_refused", f"At most {command.max} operands may stand.", command.max)
+        return Mismatch(
+            "usage_refused", f"At most {command.max} operands may be given.", command.max
+        )
     return None
 
 

@@ -156,7 +156,7 @@ def check_types(types: Mapping[str, Definition], preset: Preset, where: str) -> 
     taken = preset.types.names()
     for name in types:
         if name in taken or f"@{name}" == REST:
-            problem = "this name is that of a built-in type."
+            problem = "a built-in type has this name."
         elif not _TYPE_NAME.fullmatch(name):
             problem = "a name is made of a-z, 0-9 and _, and begins with a letter."
         else:
@@ -210,8 +210,8 @@ def _check_rule(place: str, data: RuleData, types: ValueTypes) -> Rule:
                 raise PolicyError(
                     f"{place}.argv",
                     "@rest would take any arguments at all.",
-                    "It may stand last in a rule that denies or asks; a rule that allows names "
-                    "each argument.",
+                    "Use it only as the last word of a rule that denies or asks; a rule that "
+                    "allows must name each argument.",
                 )
         elif part.startswith("@"):
             try:
@@ -283,8 +283,8 @@ def _check_reachable(rule: Rule, rules: RuleSet) -> None:
         if hides and _names_all(other, rule) and _covers(other.shape, rule.shape, rules.types):
             raise PolicyError(
                 rule.place,
-                f"the rule can never decide: {other.place} ({other.data.verdict}) matches all that "
-                "it matches.",
+                f"the rule can never decide: {other.place} ({other.data.verdict}) matches "
+                "everything that it matches.",
                 "Remove one of the two.",
             )
 
@@ -339,7 +339,7 @@ def _check_examples(rule: Rule, rules: RuleSet) -> None:
         raise PolicyError(
             f"{rule.place}.match",
             f"the example {example!a} is wrong: {why}",
-            "Mend the example, or the rule.",
+            "Correct the example or the rule.",
         )
     for example in rule.data.not_match:
         line = parse(example)
@@ -348,11 +348,11 @@ def _check_examples(rule: Rule, rules: RuleSet) -> None:
                 f"{rule.place}.not_match",
                 f"the example {example!a} is not in the grammar, so it proves nothing: "
                 f"{line.message}",
-                "Mend the example.",
+                "Correct the example.",
             )
         if any(rule.matches(stage, rules.types) for stage in line.stages):
             raise PolicyError(
                 f"{rule.place}.not_match",
                 f"the rule matches the example {example!a}, which it should not.",
-                "Make the rule narrower, or mend the example.",
+                "Make the rule narrower, or correct the example.",
             )

@@ -88,7 +88,7 @@ def check_awk(spec: Awk, words: Sequence[Word], types: ValueTypes) -> Mismatch |
     if words[place].is_glob or not is_plain_program(text):
         return Mismatch(
             "program_refused",
-            f"{shown(text)} is not a program of the kind accepted: patterns, and print or sums.",
+            f"{shown(text)} is not an accepted program: write patterns, print, printf and sums.",
             place,
             _HINT,
         )

@@ -98,7 +98,7 @@ class _Expression:
                 option=text,
             )
         return Mismatch(
-            "operand_refused", f"{shown(text)} stands where a test is expected.", self._at
+            "operand_refused", f"{shown(text)} is not a test, and a test is expected.", self._at
         )
 
     def _incomplete(self, text: str, index: int) -> Mismatch:

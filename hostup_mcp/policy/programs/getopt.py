@@ -162,7 +162,7 @@ class _Walker:
             # commands start in the root folder, where etc and root are names of folders.
             return Mismatch(
                 "option_order",
-                f"{name} stands after an operand, with a value that could be a file.",
+                f"{name} comes after an operand, and its value could be read as a file.",
                 index,
                 "Write the options before the operands.",
                 name,
@@ -241,7 +241,7 @@ class _Walker:
                     "option_missing",
                     f"{name} {shown(value)} is accepted only together with {need.option}.",
                     index,
-                    f"Add {need.add}, or other fields of those allowed.",
+                    f"Add {need.add}, or choose other allowed fields.",
                     name,
                 )
         return None
@@ -257,7 +257,7 @@ class _Walker:
             if not kind:
                 return Mismatch(
                     "operand_refused",
-                    f"{shown(self._words[index].text)} is not accepted here: no operand is.",
+                    f"{shown(self._words[index].text)} is not accepted: it takes no operands here.",
                     index,
                 )
             # After -- nothing is an option any more, in every program that knows --.
@@ -290,23 +290,23 @@ class _Walker:
         if several is not None and spec.max <= _FEW:
             return Mismatch(
                 "glob_refused",
-                f"{shown(self._words[several].text)} can become any number of operands, and here "
-                "each has a meaning of its own.",
+                f"{shown(self._words[several].text)} can become any number of operands, and each "
+                "operand has its own meaning here.",
                 several,
                 "Name the file.",
             )
         if spec.counts and count not in spec.counts:
             wanted = " or ".join(str(number) for number in spec.counts)
-            return _usage(f"{wanted} operands are accepted, and {count} stand there")
+            return _usage(f"{wanted} operands are accepted, and {count} were given")
         if not spec.counts and count > spec.max:
             return Mismatch(
                 "operand_refused",
                 f"{shown(self._words[operands[spec.max]].text)} is one operand too many: at most "
-                f"{spec.max} may stand.",
+                f"{spec.max} may be given.",
                 operands[spec.max],
             )
         if not spec.counts and count < least:
-            return _usage(f"at least {least} operand{'s' * (least > 1)} must stand")
+            return _usage(f"at least {least} operand{'s' * (least > 1)} must be given")
         return None
 
     def _needs_first(self) -> bool:

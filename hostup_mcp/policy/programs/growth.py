@@ -53,8 +53,8 @@ _HINT: Final = (
     "Leave out what repeats or widens the text (&, \\1, widths, a file named twice), or sort first."
 )
 _PADDED: Final = (
-    "column widens every line to the longest, and this stage, or what reads it, could keep all of "
-    "that: put column at the end."
+    "column pads every line to the longest one, and this stage or its reader could hold all of "
+    "that in memory: put column at the end."
 )
 
 
@@ -138,7 +138,7 @@ def check_patterns(stages: Sequence[Stage]) -> tuple[Stage, Mismatch] | None:
             if weight > MOST_PATTERNS:
                 return stage, Mismatch(
                     "too_many_patterns",
-                    "the patterns of the command could match too much together.",
+                    "the patterns of the command could together match too much.",
                     index,
                     "Send fewer patterns in a call, or ones with fewer wildcards.",
                 )
@@ -150,7 +150,7 @@ def _too_much(characters: float, most: int) -> Mismatch:
     shown = f"{characters:.0f}" if characters < 1e6 else "millions of"
     return Mismatch(
         "output_growth",
-        f"here up to {shown} characters come out for each that is read; {most} are the limit.",
+        f"up to {shown} characters may come out here for each one read, and the limit is {most}.",
         hint=_HINT,
     )
 

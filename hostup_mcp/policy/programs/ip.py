@@ -37,7 +37,7 @@ def check_ip(spec: Ip, words: Sequence[Word], types: ValueTypes) -> Mismatch | N
             )
         index += 1
     if index >= len(words):
-        return _usage("an object, such as addr, link or route, must stand", -1)
+        return _usage("an object, such as addr, link or route, must be given", -1)
     thing = words[index].text
     if thing not in spec.objects:
         return _usage(f"{shown(thing)} is none of {', '.join(spec.objects)}", index)
@@ -63,7 +63,7 @@ def _check_action(
         if place >= len(words):
             return _usage(f"{words[-1].text} needs a value", place - 1)
         if not _is_filter(spec, words[place], kind, types):
-            return _usage(f"{shown(words[place].text)} is no filter that is accepted", place)
+            return _usage(f"{shown(words[place].text)} is not an accepted filter", place)
         place += 1
     return None
 

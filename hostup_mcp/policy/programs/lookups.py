@@ -53,7 +53,7 @@ def _check_values(rule: Lookups, reading: Reading, types: ValueTypes) -> Mismatc
 def _check_use(name: str, rule: Lookups, reading: Reading) -> Mismatch | None:
     used = {*reading.options}
     if found := used.intersection(rule.always):
-        return _refused(f"{name} looks names up with {min(found)}", "Leave it out.")
+        return _refused(f"{name} looks names up with {min(found)}", f"Leave out {min(found)}.")
     named = used.union(reading.operands[:1])
     if rule.when:
         found = named.intersection(rule.when)

@@ -65,7 +65,7 @@ class _Shape:
         elif text not in spec.plain:
             kind = Mismatch(
                 "option_refused",
-                f"{shown(text)} is not accepted by itself or in this place.",
+                f"{shown(text)} is not accepted alone or in this place.",
                 index,
                 "Accepted are shapes such as ps aux, ps -ef, ps aux --sort=-%mem and "
                 "ps -eo pid,ppid,user,args.",
@@ -103,8 +103,8 @@ class _Shape:
             return None
         return Mismatch(
             "usage_refused",
-            "These options together are read in two ways by ps, and one of them shows the "
-            "environment of processes.",
+            "ps can read these options in two ways, and one of them shows the environment of "
+            "processes.",
             -1,
             "Use one of: ps aux, ps -ef, ps -eo COLUMNS, ps -o COLUMNS -p PID, ps -C NAME, each "
             "with --sort=KEY if wanted.",

@@ -19,9 +19,7 @@ from hostup_mcp.policy.traits import Script
 # No shell reads any of these as anything but itself, quoted or not, wherever in a word.
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_./:@%+,=-]+")
 _EXPANDED: Final = re.compile(r"[A-Za-z0-9_./:@%+,=*?~-]+")
-_QUOTE: Final = (
-    "has a single quote, which can end the quotes that the program, a script, puts around it"
-)
+_QUOTE: Final = "has a single quote, and the program is a script that puts single quotes around it"
 
 
 def check_script_words(script: Script, words: Sequence[Word]) -> Mismatch | None:
@@ -50,7 +48,7 @@ def _misread(script: Script, word: Word) -> str:
         # gzip 1.3.12 to 1.14 forget to escape a quote at the end of an option; BSD leaves options
         # unquoted.
         if text.startswith("-") and not _PLAIN.fullmatch(text):
-            return "is an option, of which the program, a script, reads only a plain one safely"
+            return "is not a plain option, and the program is a script that needs plain options"
         return _QUOTE if "'" in text else ""
     signs = _EXPANDED if script.words == "expanded" else _PLAIN
     fits = signs.fullmatch(text) and not word.is_glob

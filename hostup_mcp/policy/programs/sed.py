@@ -46,8 +46,8 @@ def check_sed(spec: Sed, words: Sequence[Word], types: ValueTypes) -> Mismatch |
     if commands is None:
         return Mismatch(
             "program_refused",
-            f"{shown(text)} is not a script of the kind accepted: p, d, q, = and s/// with the "
-            "flags g, p, I and a number; each may have an address, and ; stands between.",
+            f"{shown(text)} is not an accepted script: write p, d, q, = or s/// (flags g, p, I and "
+            "a number), each with an address if wanted, and ; between commands.",
             script,
             "For example: sed -n '10,20p' or sed 's/a/b/g', with / inside written as [.] or \\/.",
         )

@@ -45,7 +45,9 @@ class Shape:
             return Mismatch("usage_refused", f"{parts[len(words)]} is missing.", -1)
         if len(words) > len(parts) and not open_ended:
             return Mismatch(
-                "usage_refused", f"{shown(words[len(parts)].text)} is too much.", len(parts)
+                "usage_refused",
+                f"{shown(words[len(parts)].text)} is one argument too many.",
+                len(parts),
             )
         return None
 
@@ -59,8 +61,8 @@ def _no_single_value(word: Word) -> Mismatch | None:
     if word.is_glob:
         return Mismatch(
             "glob_refused",
-            f"The pattern {shown(word.text)} can become several words, and one is accepted here.",
-            hint="Name one file; ls shows which there are.",
+            f"The pattern {shown(word.text)} can become several words; only one is accepted.",
+            hint="Name one file; ls lists the files.",
         )
     return None
 
@@ -81,4 +83,4 @@ def check_shapes(
     forms = [" ".join(shape.parts) or "(nothing)" for shape in shapes]
     index = best.index if best else -1
     # The words themselves say best what is wrong; the forms say what is right.
-    return Mismatch("usage_refused", f"Accepted after it is one of: {', '.join(forms)}.", index)
+    return Mismatch("usage_refused", f"What may follow is one of: {', '.join(forms)}.", index)

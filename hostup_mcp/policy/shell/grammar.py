@@ -45,11 +45,11 @@ _HERE = re.compile(r"""'[^']*'|"(?:\\.|[^"\\])*"|\\.|(<<-?)""", re.DOTALL)
 _REDIRECTION = re.compile(r"&>>?|[0-9]*(?:<<<|<<-|<<|<>|<&|<\(|>>|>&|>\||>\(|<|>)")
 
 _WITHOUT: Final = {
-    "time": "Send the command by itself, without time.",
-    "function": "Send the commands themselves: no function can be made.",
+    "time": "Send the command without time.",
+    "function": "Send the commands themselves: functions are not accepted.",
     **dict.fromkeys(
         ("typeset", "declare", "local", "export", "readonly", "integer", "float"),
-        "Write the value where it is needed: no variable is kept or read.",
+        "Write the value itself: variables are not kept or read.",
     ),
 }
 _SINK: Final = "/dev/null"
@@ -158,19 +158,17 @@ class _Parser(WordReader):
         if character.isascii():
             self.refuse(
                 "control_character",
-                f"The control character U+{ord(character):04X} cannot stand in a command.",
+                f"The control character U+{ord(character):04X} is not accepted in a command.",
                 offset,
                 1,
-                "Leave it out; only printable ASCII and tabs are read alike by every shell.",
+                "Leave it out: shells agree only on printable ASCII and tabs.",
             )
         if "\ud800" <= character <= "\udfff":
-            hint = (
-                "Leave it out: half of a surrogate pair is no character and has no bytes to send."
-            )
+            hint = "Leave it out: half of a surrogate pair is not a character and cannot be sent."
         else:
             octal = "".join(f"\\{byte:03o}" for byte in character.encode())
             hint = (
-                f"To print it, write printf '{octal}'; in a pattern to search for, leave it out or "
+                f"To print it, write printf '{octal}'; in a search pattern, leave it out or "
                 "write . in its place."
             )
         self.refuse(
@@ -206,7 +204,7 @@ class _Parser(WordReader):
         if found and not self._words:
             self.refuse(
                 "bracket",
-                f"{found.group()} tests a condition: it is a word of the shell itself.",
+                f"{found.group()} is the shell's own test of a condition, not a program.",
                 found.start(),
                 len(found.group()),
                 "Ask stat or ls about the file, and read the exit code.",
@@ -233,7 +231,7 @@ class _Parser(WordReader):
                 return operator
         if pair == "|&":
             self._refuse_operator(
-                "|&", "is not read alike by every shell", "Write 2>&1 | in its place."
+                "|&", "does not mean the same in every shell", "Write 2>&1 | in its place."
             )
         if pair == ";;":
             self._refuse_operator(";;", "belongs to a case statement", "Write one ; only.")
@@ -243,8 +241,8 @@ class _Parser(WordReader):
                 "& would leave the command running in the background.",
                 start,
                 1,
-                "Leave & out: a command that outlasts the call runs on, and vps_exec_result "
-                "has its result. To join commands, write && or ;",
+                "Leave & out: a command that outlasts the call keeps running, and "
+                "vps_exec_result returns its result. To join commands, write && or ;",
             )
         self._position += 1
         return "|" if pair[0] == "|" else ";"
@@ -262,12 +260,12 @@ class _Parser(WordReader):
                 f"The process substitution {token} runs another command.",
                 start,
                 len(token),
-                "Run that command by itself, or in front of a pipe.",
+                "Send that command alone, or pipe its output to the other one.",
             )
         if not self._words:
             self.refuse(
                 "redirection_first",
-                f"The redirection {token} stands before the program.",
+                f"The redirection {token} comes before the program.",
                 start,
                 len(token),
                 "Write the program first.",
@@ -298,16 +296,15 @@ class _Parser(WordReader):
     def _refuse_redirection(self, token: str, start: int) -> NoReturn:
         code = "redirection_refused"
         what = (
-            f"The redirection {token} is not accepted here. Accepted are 2>&1, >&2, and >, 2>, "
-            "&> and < with /dev/null."
+            f"The redirection {token} is not accepted here; only 2>&1, >&2, and >, 2>, &> and "
+            "< with /dev/null are."
         )
         hint = (
-            "Leave it out: stdout and stderr both come back, apart. Nothing can be written to "
-            "a file."
+            "Leave it out: the result has stdout and stderr separately, and no file can be written."
         )
         if "<<" in token:
-            code, what = "here_document", f"The here-document {token} would be a command's input."
-            hint = "Leave it out: no input can be given, and nothing can be written to a file."
+            code, what = "here_document", f"The here-document {token} would give a command input."
+            hint = "Leave it out: no input can be given, and no file can be written."
         end = start + len(token)
         while end < self._end and self._text[end] in BLANKS:
             end += 1

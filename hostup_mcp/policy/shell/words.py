@@ -18,12 +18,12 @@ _EXPANSION = re.compile(
 BLANKS = " \t"
 _ENDS_WORD = " \t|&;<>"
 _MUST_BE_QUOTED = {
-    "{": ("brace", "Braces are not expanded."),
-    "}": ("brace", "Braces are not expanded."),
-    "[": ("bracket", "Bracket patterns are not expanded."),
-    "]": ("bracket", "Bracket patterns are not expanded."),
-    "~": ("tilde", "Home folders are not looked up."),
-    "!": ("exclamation_mark", "History is not expanded."),
+    "{": ("brace", "braces are not expanded."),
+    "}": ("brace", "braces are not expanded."),
+    "[": ("bracket", "bracket patterns are not expanded."),
+    "]": ("bracket", "bracket patterns are not expanded."),
+    "~": ("tilde", "home folders are not looked up."),
+    "!": ("exclamation_mark", "history is not expanded."),
 }
 _UNQUOTED_HINT = {"~": "; else write the absolute path: root's home is /root."}
 
@@ -78,7 +78,7 @@ class WordReader:
         if has_glob:
             self._check_glob(word, quoted=quoted)
         elif text[start] == "=" and word.text.strip("="):
-            self._refuse_unquoted(start, "leading_equals", "Some shells look up a program here.")
+            self._refuse_unquoted(start, "leading_equals", "some shells look up a program here.")
         return word
 
     def _special(self, character: str, start: int) -> str:
@@ -113,7 +113,7 @@ class WordReader:
         if character == "{" and self._text.startswith("{}", position):
             self.refuse(
                 "brace",
-                "{} stands for the files that -exec or xargs would run another program on.",
+                "{} is where -exec or xargs would put the file names for another program.",
                 position,
                 2,
                 "Leave -exec or xargs out; find shows what it finds with -ls or -printf.",
@@ -125,7 +125,7 @@ class WordReader:
         character = self._text[position]
         self.refuse(
             code,
-            f"{character} stands unquoted. {why}",
+            f"{character} is not quoted, and {why}",
             position,
             1,
             f"Quote it, as in '{character}', if it is an argument"
@@ -190,7 +190,7 @@ class WordReader:
             shown_escape = "\\" + {"\t": "TAB"}.get(escaped, escaped)
             self.refuse(
                 "escape_refused",
-                f"The backslash in {shown_escape} says nothing outside quotes.",
+                f"The backslash in {shown_escape} has no use outside quotes.",
                 start,
                 1 + len(escaped),
                 "Leave the backslash out, or put the word in single quotes to keep it.",
@@ -208,7 +208,7 @@ class WordReader:
             code = "substitution" if token.startswith("$(") else "variable"
         if code == "substitution":
             message = f"The command substitution {token} runs another command."
-            hint = "Run the inner command by itself first and write its output here."
+            hint = "Send the inner command first, then write its output here."
         else:
             message = f"{shown(token)} would be expanded by the shell."
             hint = (
@@ -221,15 +221,15 @@ class WordReader:
         why = ""
         parts = word.text.split("/")
         if quoted:
-            why = "stands in a word with quotes or escapes"
+            why = "is in a word with quotes or escapes"
         elif not word.text.startswith("/"):
-            why = "stands in a word that is no absolute path"
+            why = "is in a word that is not an absolute path"
         elif not _GLOB.fullmatch(word.text):
-            why = "stands beside a character that is not plain"
+            why = "is in a word with a special character"
         elif "**" in word.text:
             why = "is doubled, which some shells read as every folder below"
         elif "" in parts[1:] or "." in parts or ".." in parts:
-            why = "stands in a path with an empty or dotted part"
+            why = "is in a path with an empty or dotted part"
         elif any(part.startswith(".") and ("*" in part or "?" in part) for part in parts):
             why = "follows a leading dot, where shells disagree on . and .."
         if why:
@@ -239,8 +239,8 @@ class WordReader:
                 f"The pattern {shown(word.text)} is not accepted: {sign} {why}.",
                 word.offset,
                 word.length,
-                "Patterns of the shell stand in plain absolute paths, such as /var/log/*.log; "
-                "one that the program itself reads must be in single quotes.",
+                "Use shell patterns only in plain absolute paths, such as /var/log/*.log; put a "
+                "pattern that the program itself reads in single quotes.",
             )
 
     # -------------------------------------------------------------- the position

@@ -65,7 +65,7 @@ class KernelSettings:
                 return Mismatch(
                     "value_refused",
                     f"{shown(expression)} is not an expression that can be judged here.",
-                    hint="Write names or parts of them, with . and .* and ^ and $, and | between: "
+                    hint="Write names or parts of names, with ., .*, ^ and $, and | between them: "
                     "'^net.core.rmem|swappiness'.",
                 )
             found = PathPattern.of_expression(parts, text)
@@ -93,7 +93,7 @@ def _kept(name: str, pattern: PathPattern) -> Mismatch:
     return Mismatch(
         "path_protected",
         f"{shown(name)} would show what is protected ({pattern.text}).",
-        hint="Name the setting that is wanted.",
+        hint="Name the one setting that you need.",
     )
 
 

@@ -24,18 +24,18 @@ def check_form(path: str, *, is_glob: bool) -> Mismatch | None:
         return Mismatch(
             "path_relative",
             f"{shown(path)} is not an absolute path.",
-            hint="Write the path from / on: commands start in the folder /.",
+            hint="Write an absolute path: commands start in the folder /.",
         )
     if is_glob and (fault := _check_reach(path)):
         return fault
     if len(path) > (_MAX_GLOB_CHARACTERS if is_glob else _MAX_CHARACTERS):
-        return Mismatch("path_too_long", f"{shown(path)} is too long a path.")
+        return Mismatch("path_too_long", f"The path {shown(path)} is too long.")
     if not is_glob and not _PLAIN.fullmatch(path):
         return Mismatch(
             "path_characters",
             f"{shown(path)} has a character that a path may not have here.",
-            hint="Letters, digits, blanks and _ . / : @ % + , = ~ ^ # - are accepted; patterns "
-            "stand unquoted.",
+            hint="Letters, digits, blanks and _ . / : @ % + , = ~ ^ # - are accepted; write "
+            "patterns without quotes.",
         )
     if ".." in path.split("/"):
         return Mismatch(
@@ -56,7 +56,7 @@ def _check_reach(pattern: str) -> Mismatch | None:
         return Mismatch(
             "glob_refused",
             f"{shown(pattern)} has more than {MAX_STARS} * or {_MAX_WILDCARDS} wildcards.",
-            hint="Name the files, or fewer wildcards.",
+            hint="Name the files, or use fewer wildcards.",
         )
     names = [name for name in pattern.split("/") if name]
     wild = [index for index, name in enumerate(names) if "*" in name or "?" in name]
@@ -69,8 +69,8 @@ def _check_reach(pattern: str) -> Mismatch | None:
     if len(wild) > most or again:
         return Mismatch(
             "pattern_too_wide",
-            f"{shown(pattern)} has wildcards in {len(wild)} names, and the shell would keep every "
-            "match.",
+            f"{shown(pattern)} has wildcards in {len(wild)} names, and the shell would hold every "
+            "match in memory.",
             hint="Write more of the path, such as /var/log/*/*.log, or use find with -path in "
             "quotes.",
         )

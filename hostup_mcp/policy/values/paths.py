@@ -18,9 +18,7 @@ from hostup_mcp.policy.values.path_forms import as_absolute, as_normal, check_fo
 from hostup_mcp.policy.values.path_patterns import PathPattern
 
 _MOST_KNOWN: Final = 256
-_PROTECTED_HINT: Final = (
-    "No request lifts this; leave the file out, or look at its name and size with ls -l."
-)
+_PROTECTED_HINT: Final = "Look at its name and size with ls -l; its content stays protected."
 _FILE_NAME = re.compile(
     r"[^.]\.(?:conf|cf|cfg|ini|list|sources|log|txt|rules|service|timer|repo|vhost)$"
 )
@@ -143,7 +141,7 @@ class PathRules:
             if tree.meets(meant):
                 return Mismatch(
                     "path_acts",
-                    f"{shown(path)} would be opened, and opening what is in {tree.text} can change "
+                    f"{shown(path)} would be opened, and opening a file in {tree.text} can change "
                     "the system.",
                     hint="Name a disk, such as /dev/sda1, or a folder with a slash at its end.",
                 )
@@ -171,8 +169,8 @@ class PathRules:
             if below and not set("*?") & set(below[0]) and _can_be(folder, self._on_demand):
                 return Mismatch(
                     "path_on_demand",
-                    f"{shown(path)} may name a host: where such a folder is an automounter's, to "
-                    "look at it has the host looked up and mounted.",
+                    f"{shown(path)} may name a host: if an automounter manages this folder, "
+                    "looking at the path looks the host up and mounts it.",
                     hint="findmnt shows what is mounted.",
                 )
         return None
@@ -198,7 +196,7 @@ class PathRules:
             return None
         return Mismatch(
             "path_not_readable",
-            f"{shown(path)} could be a folder, and then all that is in it would be read.",
+            f"{shown(path)} could be a folder, and the program would then read everything in it.",
             hint="Name a file, such as /etc/nginx/nginx.conf.",
         )
 
@@ -271,7 +269,7 @@ class PathRules:
             named = named or denied
         return Mismatch(
             "path_not_readable",
-            f"{shown(shown_as)} could reach files that are not among those that may be read.",
+            f"{shown(shown_as)} could reach files that may not be read.",
             hint="Name the files; hostup://policy lists the readable files and folders.",
         )
 
@@ -279,7 +277,7 @@ class PathRules:
 def _mounts(path: str, folder: PathPattern) -> Mismatch:
     return Mismatch(
         "path_acts",
-        f"{shown(path)} would enter {folder.text}, where that mounts a file system.",
+        f"{shown(path)} would enter {folder.text}, and entering it mounts a file system.",
         hint="Keep find, du and tree on one file system (-xdev, -x), or name a folder outside it.",
     )
 

@@ -33,11 +33,11 @@ NAME_TYPES: Final = frozenset({"meta", "walk", "opened"})
 
 _PATHS_IN_WORDS: Final = {
     "read": "an absolute path of a file that may be read",
-    "tree": "an absolute path of a folder of which everything may be read",
-    "meta": "an absolute path, whatever it is",
+    "tree": "an absolute path of a folder in which everything may be read",
+    "meta": "any absolute path",
     "walk": "an absolute path of a folder, with the folders below it",
-    "opened": "an absolute path of what does nothing when it is opened: no device, no FIFO",
-    "file": "an absolute path of a file that may be read and that is no folder by its name",
+    "opened": "an absolute path that is safe to open: no FIFO, and no device but a disk",
+    "file": "an absolute path of a file that may be read and has a name like a file's",
     "sysctl": "the name of a kernel setting, such as vm.swappiness",
     "sysctl_pattern": "a part of the names of kernel settings, such as net.core.rmem",
 }
@@ -89,7 +89,7 @@ class ValueTypes:
 
     def _require(self, name: str, above: tuple[str, ...], seen: set[str]) -> None:
         if name in above:
-            raise DefinitionError(f"the type {name} is made of itself")
+            raise DefinitionError(f"the type {name} refers to itself")
         if name in PATH_TYPES or name in seen:
             return
         seen.add(name)
@@ -109,7 +109,7 @@ class ValueTypes:
         """See that a type can stand between the commas of a list."""
         for leaf in self._leaves(name):
             if leaf in PATH_TYPES or isinstance(self._definition(leaf), ListType):
-                raise DefinitionError(f"{leaf} cannot stand in a list: it may have commas itself")
+                raise DefinitionError(f"{leaf} cannot be in a list: its values may have commas")
             definition = self._definition(leaf)
             if isinstance(definition, str):
                 compile_pattern(definition, MOST_WAYS_OF_A_PART)
@@ -185,8 +185,8 @@ class ValueTypes:
         if is_glob:
             return Mismatch(
                 "glob_refused",
-                f"The pattern {shown(value)} stands where no path is expected.",
-                hint="Quote it if the program itself is to read it.",
+                f"The pattern {shown(value)} is accepted only where a path is expected.",
+                hint="Quote it if the program itself should read it.",
             )
         if self._fits(name, value, attached=attached):
             return None
@@ -223,7 +223,7 @@ class ValueTypes:
                 "value_refused",
                 f"{shown(value)} is not accepted as @{name}: "
                 f"it {definition.reason_against(value)}.",
-                hint="Only a rule that names it lets it through.",
+                hint="Only a rule that names it can allow it.",
             )
         if isinstance(definition, OfType):
             name = definition.of
@@ -291,8 +291,7 @@ def _expression_fault(definition: TextType, value: str) -> Mismatch | None:
             return Mismatch(
                 "slow_expression",
                 f"{shown(value)} can fit a line in too many ways, and Perl's matcher tries each.",
-                hint="Write it with fewer * and +, none of them around another; grep -E has no "
-                "such limit.",
+                hint="Use fewer * and +, and never one inside another; grep -E has no such limit.",
             )
     elif definition.regex:
         if has_back_reference(value):
@@ -302,8 +301,8 @@ def _expression_fault(definition: TextType, value: str) -> Mismatch | None:
     if is_too_large(value):
         return Mismatch(
             "value_refused",
-            f"{shown(value)} becomes too large an expression once its repeats are written out.",
-            hint="Repeat less often, or a smaller part.",
+            f"{shown(value)} becomes too large when its repeats are written out.",
+            hint="Use fewer repeats, or repeat a smaller part.",
         )
     return None
 
