@@ -11,6 +11,7 @@ import pytest
 from hostup_mcp.policy.judge import ApprovedCommand, Refusal
 from hostup_mcp.policy.preset import preset_data
 from hostup_mcp.suggestions.nearest import nearest
+from tests.conftest import missing
 from tests.runner_harness import POLICY
 
 REMOTE = Path("/lib/systemd/systemd-journal-remote")
@@ -72,8 +73,9 @@ def test_no_other_field_is_shown_counted_or_matched(field: str, form: str) -> No
     assert isinstance(POLICY.judge(command), Refusal), command
 
 
-@pytest.mark.skipif(not REMOTE.exists() or not shutil.which("journalctl"), reason="no journal")
 def test_the_real_program_shows_the_environment_in_no_accepted_form(tmp_path: Path) -> None:
+    if not REMOTE.exists() or not shutil.which("journalctl"):
+        missing("systemd-journal-remote")
     entry = {
         "__REALTIME_TIMESTAMP": "1700000000000000", "__MONOTONIC_TIMESTAMP": "100000",
         "_BOOT_ID": "0" * 31 + "1", "MESSAGE": "dumped core", "SYSLOG_IDENTIFIER": "x",
