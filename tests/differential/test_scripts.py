@@ -106,7 +106,8 @@ def test_a_script_runs_only_what_was_judged(name: str, world: ScriptWorld) -> No
     figures = try_lines(name, script, world, world.policy)
     assert not figures.problems, "\n".join(figures.problems[:5])
     assert figures.refused > LINES // 10
-    assert figures.options > LINES // 4 or name == "zcat"
+    # Of made-up lines some have options; of 25, hardly ever fewer than five.
+    assert figures.options > LINES // 10 or name == "zcat"
 
 
 @pytest.mark.parametrize("name", EXPECTED)
