@@ -9,7 +9,8 @@ from typing import Annotated, cast
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 
-def _split(value: object) -> object:
+def split_words(value: object) -> object:
+    """Give the words of a string, which the file has with blanks between."""
     return value.split() if isinstance(value, str) else value
 
 
@@ -21,7 +22,7 @@ def split_keys(value: object) -> object:
     return {name: kind for names, kind in table.items() for name in names.split()}
 
 
-Words = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Words = Annotated[tuple[str, ...], BeforeValidator(split_words)]
 """In the file one string, with blanks between."""
 
 Typed = Annotated[dict[str, str], BeforeValidator(split_keys)]

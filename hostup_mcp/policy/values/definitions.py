@@ -7,23 +7,20 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
+from hostup_mcp.policy.toml_fields import Model, split_words
 from hostup_mcp.policy.values.patterns import LONGEST_VALUE, MOST_WAYS_OF_A_PART, compile_pattern
 
 
-class _Type(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
-
-
-class ListType(_Type):
+class ListType(Model):
     """Values of one type with commas between."""
 
     list: str
     max: Annotated[int, Field(ge=1, le=256)] = 16
 
 
-class TokensType(_Type):
+class TokensType(Model):
     """A fixed beginning, if any, and a sequence of patterns.
 
     Each time, the first pattern that fits is taken, and never given back.
@@ -38,13 +35,13 @@ class TokensType(_Type):
         return tuple(compile_pattern(token, MOST_WAYS_OF_A_PART) for token in self.tokens)
 
 
-class AnyType(_Type):
+class AnyType(Model):
     """Any of some types."""
 
     any: Annotated[tuple[str, ...], Field(min_length=1, max_length=32)]
 
 
-class TextType(_Type):
+class TextType(Model):
     """Printable text which the program uses only as data.
 
     Attributes:
@@ -60,11 +57,7 @@ class TextType(_Type):
     perl: bool = False
 
 
-def _split(value: object) -> object:
-    return value.split() if isinstance(value, str) else value
-
-
-class OfType(_Type):
+class OfType(Model):
     """A type without some of its values.
 
     Attributes:
@@ -80,7 +73,7 @@ class OfType(_Type):
         str,
         Annotated[
             tuple[Annotated[str, Field(pattern=r"^([*][^*]+|[^*]+[*]?)$")], ...],
-            BeforeValidator(_split),
+            BeforeValidator(split_words),
         ],
     ]
 
